@@ -1,0 +1,24 @@
+//! The vocabulary: alerts, rules, incidents, phases, escalation, schedules, verification. No I/O, no clock, no async.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+pub mod action_item;
+pub mod alert;
+pub mod analysis;
+pub mod cron_spec;
+pub mod escalation;
+pub mod finding;
+pub mod go_regex;
+pub mod incident;
+pub mod matcher;
+pub mod oncall;
+pub mod page;
+pub mod phase;
+pub mod rule;
+pub mod schedule;
+pub mod secret;
+pub mod severity;
+pub mod source;
+pub mod template;
+pub mod time;
+pub mod verification;

@@ -1,0 +1,326 @@
+//! Alerts: their labels and fingerprint, one sighting of an alert, and the alert as it is remembered.
+
+use crate::domain::time::Timestamp;
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// Names and values, sorted by the bytes of the name, each name once, no value empty (an empty label is an absent one).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    /// The value of a label, or none where it is absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self
+            .0
+            .binary_search_by(|(known, _)| known.as_bytes().cmp(name.as_bytes()))
+            .ok()?;
+        self.0.get(at).map(|(_, value)| value.as_ref())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same labels with one more, or with another value for it.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        self.iter().chain([(name, value)]).collect()
+    }
+
+    /// Alertmanager's fingerprint: FNV-1a over name, 0xFF, value, 0xFF of each label in order of name.
+    pub fn fingerprint(&self) -> Fingerprint {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        const SEPARATOR: u8 = 0xff;
+        let mut hash = OFFSET;
+        let mut mix = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+        for (name, value) in self.iter() {
+            name.bytes().for_each(&mut mix);
+            mix(SEPARATOR);
+            value.bytes().for_each(&mut mix);
+            mix(SEPARATOR);
+        }
+        Fingerprint(hash)
+    }
+}
+
+/// Of a name that comes twice the last value counts.
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut all: Vec<(Box<str>, Box<str>)> = pairs
+            .into_iter()
+            .map(|(name, value)| (name.as_ref().into(), value.as_ref().into()))
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        let mut sorted: Vec<(Box<str>, Box<str>)> = Vec::with_capacity(all.len());
+        for pair in all {
+            match sorted.last_mut() {
+                Some(last) if last.0 == pair.0 => *last = pair,
+                _ => sorted.push(pair),
+            }
+        }
+        sorted.retain(|(_, value)| !value.is_empty());
+        Self(sorted.into())
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.len()))?;
+        for (name, value) in self.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut pairs: Vec<(String, String)> = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs.into_iter().collect())
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// `{alertname="Down", service="api"}`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (n, (name, value)) in self.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// The identity of an alert: a hash of its labels, shown and stored as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is no fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint of 16 hexadecimal digits is wanted, found \"{0}\"")]
+pub struct NotAFingerprint(pub String);
+
+impl FromStr for Fingerprint {
+    type Err = NotAFingerprint;
+
+    fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(hash) if digits => Ok(Self(hash)),
+            _ => Err(NotAFingerprint(text.to_owned())),
+        }
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a sender says of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Firing,
+    Resolved,
+}
+
+/// What a check said, worst last: of several results with one fingerprint in one report the worst counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Skip,
+    Pass,
+    Warn,
+    Fail,
+    /// The check itself could not run.
+    Error,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One execution of a check, by which repeats and late results are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: Option<String>,
+    pub attempt: Option<i64>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One alert as one message of a sender shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Identity.
+    pub labels: Labels,
+    /// Words for people.
+    pub annotations: Labels,
+    /// Known of the alert and matched as `@name`, but no identity; the built-in ones are not in here.
+    pub attributes: Labels,
+    /// The sender's own word for how bad it is, matched as `@severity`.
+    pub severity: Option<String>,
+    pub starts_at: Option<Timestamp>,
+    pub ends_at: Option<Timestamp>,
+    pub said: Said,
+}
+
+/// What a sighting says: a monitoring system's firing or resolved, or the outcome of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Signal(Signal),
+    /// The outcome of one run of a check. Its labels are those of the check, without `check="error"`.
+    Check {
+        outcome: Outcome,
+        run: Run,
+    },
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Fires, and has not met its rule's `open` yet.
+    Pending,
+    Firing,
+    Resolved,
+    /// Fired, and was not heard of for long: not fixed.
+    Stale,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// One alert as it is remembered. Repeats are counted apart from it, so that they write little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    pub labels: Labels,
+    #[serde(default)]
+    pub annotations: Labels,
+    /// With the built-in ones.
+    #[serde(default)]
+    pub attributes: Labels,
+    pub status: Status,
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    pub source: String,
+    pub kind: String,
+    pub starts_at: Timestamp,
+    #[serde(default)]
+    pub ends_at: Option<Timestamp>,
+    /// When its status last changed here.
+    pub changed_at: Timestamp,
+    /// The incident it belongs to, or last did.
+    #[serde(default)]
+    pub incident: Option<u64>,
+    /// The rule by which it was routed.
+    #[serde(default)]
+    pub rule: Option<String>,
+    /// What that rule did with it.
+    pub routed: Routed,
+    /// The key under which it waits, while it is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_key: Option<String>,
+    /// The rule set that did not open it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_by: Option<String>,
+}
+
+/// What the rules did with an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Routed {
+    Open,
+    Record,
+    /// No rule matched.
+    Unrouted,
+}
+
+impl Alert {
+    /// Its name, for titles and timelines.
+    pub fn name(&self) -> &str {
+        name_of(&self.labels)
+    }
+
+    /// Whether one more sighting of it firing is a mere repeat, under rules of this revision.
+    pub fn is_heard_again(&self, revision: &str) -> bool {
+        match self.status {
+            Status::Pending => true,
+            Status::Firing => self
+                .judged_by
+                .as_deref()
+                .is_none_or(|judged| judged == revision),
+            Status::Resolved | Status::Stale => false,
+        }
+    }
+}
+
+/// The `alertname`, or what stands for it where it is missing.
+pub fn name_of(labels: &Labels) -> &str {
+    labels.get("alertname").unwrap_or("unnamed alert")
+}

@@ -1,0 +1,381 @@
+//! What happened to an incident: the stored contract. New kinds and defaulted fields may be added; nothing is renamed or removed.
+
+use crate::domain::action_item::ActionItem;
+use crate::domain::alert::Fingerprint;
+use crate::domain::analysis::Analysis;
+use crate::domain::escalation::EscalationPolicy;
+use crate::domain::phase::{Output, Phase};
+use crate::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
+use crate::domain::time::Timestamp;
+use crate::domain::verification::{CheckResult, Plan};
+use serde::{Deserialize, Serialize};
+
+/// The actor of what the program does by itself.
+pub const WATCHKEEPER: &str = "watchkeeper";
+
+/// One line of an incident's log. Order is that of `seq`, never that of `at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub by: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// How an incident came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    Alert,
+    Engineering,
+    Customer,
+}
+
+impl Origin {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Engineering => "engineering",
+            Self::Customer => "customer",
+        }
+    }
+}
+
+/// Everything an incident starts with; later edits of rules and policies do not reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    pub number: u64,
+    pub origin: Origin,
+    pub title: String,
+    pub description: String,
+    pub severity: Severity,
+    #[serde(default, skip_serializing_if = "SeverityInputs::is_empty")]
+    pub inputs: SeverityInputs,
+    pub urgency: Urgency,
+    pub profile: Profile,
+    #[serde(default)]
+    pub leadership: Option<String>,
+    /// None where a person opened it.
+    #[serde(default)]
+    pub dedup_key: Option<String>,
+    #[serde(default)]
+    pub rule: Option<String>,
+    /// The rule set that was live.
+    #[serde(default)]
+    pub revision: String,
+    #[serde(default)]
+    pub team: Option<String>,
+    #[serde(default)]
+    pub runbook: Option<String>,
+    pub policy: EscalationPolicy,
+    #[serde(default)]
+    pub resolve_after_ms: u64,
+    #[serde(default)]
+    pub reopen_within_ms: u64,
+    /// The rule's plan; the process's where it has none.
+    #[serde(default)]
+    pub verification: Option<Plan>,
+    /// The closed incident of the same key that this one follows.
+    #[serde(default)]
+    pub recurrence_of: Option<u64>,
+}
+
+/// Why a page goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A step of the policy.
+    Step,
+    /// Steps and repeats are spent.
+    Exhaustion,
+    /// Somebody asked for it.
+    Person,
+    /// To be told, not to be called.
+    Update,
+}
+
+/// One page to one contact, as it is written down before it is sent. `serial` counts the pages of the incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageIssue {
+    pub serial: u32,
+    pub cause: Cause,
+    /// Counted from 1; 0 where it belongs to no step.
+    #[serde(default)]
+    pub step: u32,
+    #[serde(default)]
+    pub round: u32,
+    pub person: String,
+    pub channel: String,
+    pub address: String,
+    pub due_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    Delivered,
+    /// Another attempt follows.
+    Retry,
+    /// For good: refused, or the retries are spent.
+    Failed,
+}
+
+impl AttemptOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry => "retry",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Who may be named on an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Commander,
+    Deputy,
+    Communications,
+    Scribe,
+    TechnicalOwner,
+    AnalysisOwner,
+    Verifier,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commander => "commander",
+            Self::Deputy => "deputy",
+            Self::Communications => "communications",
+            Self::Scribe => "scribe",
+            Self::TechnicalOwner => "technical_owner",
+            Self::AnalysisOwner => "analysis_owner",
+            Self::Verifier => "verifier",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    Stakeholders,
+    Responders,
+    Public,
+}
+
+impl Audience {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stakeholders => "stakeholders",
+            Self::Responders => "responders",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// A named exception: an output that nobody gave, why, and until when that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    pub output: Output,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Words of a person, with a link and the time they speak of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// When it happened, where that is not when it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened_at: Option<Timestamp>,
+}
+
+/// Who raised the severity, where no person did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RaisedBy {
+    Alert,
+    Recurrence,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Opened(Box<Opened>),
+
+    // Alerts.
+    AlertJoined {
+        fingerprint: Fingerprint,
+        name: String,
+        severity: Severity,
+    },
+    AlertFired {
+        fingerprint: Fingerprint,
+        severity: Severity,
+    },
+    AlertRejudged {
+        fingerprint: Fingerprint,
+        severity: Severity,
+    },
+    AlertResolved {
+        fingerprint: Fingerprint,
+        /// Where a person resolved it by hand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Cleared {
+        since: Timestamp,
+    },
+    /// No longer clear.
+    FiredAgain {
+        /// The escalation goes on where it stood, and does not begin anew.
+        resumes: bool,
+    },
+    Recurred {
+        recurrences: u32,
+        phase: Phase,
+    },
+    Reopened {
+        phase: Phase,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        by_person: bool,
+    },
+
+    // Severity.
+    SeverityRaised {
+        from: Severity,
+        to: Severity,
+        urgency: Urgency,
+        because: RaisedBy,
+        #[serde(default)]
+        leadership: Option<String>,
+    },
+    SeveritySet {
+        from: Severity,
+        to: Severity,
+        urgency: Urgency,
+        inputs: SeverityInputs,
+        reason: String,
+        #[serde(default)]
+        leadership: Option<String>,
+    },
+    BecameFull {
+        phase: Phase,
+    },
+
+    // Paging.
+    PagingStarted {
+        start: u32,
+    },
+    StepRan {
+        round: u32,
+        step: u32,
+        next_at: Timestamp,
+        pages: Vec<PageIssue>,
+    },
+    StepReachedNobody {
+        round: u32,
+        step: u32,
+        why: String,
+    },
+    Exhausted {
+        exhaustion: u32,
+        next_at: Timestamp,
+        pages: Vec<PageIssue>,
+    },
+    Paged {
+        pages: Vec<PageIssue>,
+    },
+    Told {
+        why: ToldWhy,
+        pages: Vec<PageIssue>,
+    },
+    Attempted {
+        serial: u32,
+        attempt: u32,
+        outcome: AttemptOutcome,
+        detail: String,
+    },
+    /// A contact failed for good; this later one of the same person is tried at once.
+    Hastened {
+        serial: u32,
+    },
+    PagesDropped {
+        serials: Vec<u32>,
+        why: String,
+    },
+    Acknowledged,
+    Unacknowledged,
+    AcknowledgeTimedOut,
+    Escalated {
+        round: u32,
+        step: u32,
+    },
+    /// The wall clock jumped; waits are of elapsed time and move with it.
+    ClockJumped {
+        by_ms: i64,
+    },
+
+    // People.
+    TakenOver,
+    Assigned {
+        role: Role,
+        person: String,
+    },
+    Updated {
+        audience: Audience,
+        text: String,
+    },
+    Noted(Remark),
+    EvidenceAdded(Remark),
+    MitigationApplied(Remark),
+    ContainmentAdded(Remark),
+    NoContainment {
+        because: String,
+    },
+    Analysed(Analysis),
+    ActionAdded(ActionItem),
+    ActionChanged {
+        index: u32,
+        change: ActionItem,
+    },
+    OutputGiven {
+        output: Output,
+        statement: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+    },
+    Waived(Waiver),
+    Advanced {
+        to: Phase,
+    },
+    VerificationStarted {
+        plan: Plan,
+        from: Timestamp,
+        ends_at: Timestamp,
+    },
+    Checked {
+        slots: Vec<Timestamp>,
+        result: CheckResult,
+        detail: String,
+    },
+    Closed,
+}
+
+/// What somebody is told who is not called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToldWhy {
+    Leadership,
+    Clear,
+}

@@ -1,0 +1,327 @@
+//! Severity rules: which alerts open which incident, how severe, and what else the incident gets from them.
+
+use crate::domain::alert::{Fingerprint, Labels};
+use crate::domain::matcher::Matcher;
+use crate::domain::severity::{Matrix, Severity, SeverityInputs};
+use crate::domain::template::{Facts, Template};
+use crate::domain::verification::Plan;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The severity where no rule sets one.
+pub const DEFAULT_SEVERITY: Severity = Severity::Sev3;
+
+/// How long after its close an incident of the same key is the same incident, where no rule says otherwise.
+pub const DEFAULT_REOPEN_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// The labels that, with `alertname`, make the dedup key where no rule sets one.
+const KEY_LABELS: [&str; 4] = ["service", "dataset", "model", "tool"];
+
+/// What becomes of an alert that matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    #[default]
+    Open,
+    /// Kept, never opens.
+    Record,
+    /// Counted only.
+    Drop,
+}
+
+/// Where a rule's severity comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeverityRule {
+    Fixed(Severity),
+    /// The value of a label, or of an attribute where the name begins with `@`.
+    Map {
+        label: String,
+        map: BTreeMap<String, Severity>,
+        default: Option<Severity>,
+    },
+    /// Through the `[severity]` matrix.
+    Matrix {
+        impact: Option<Template>,
+        scope: Option<Template>,
+        urgency: Option<Template>,
+    },
+}
+
+/// What a rule sets; what is missing is left to later rules, then to the defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    pub action: Option<Action>,
+    pub severity: Option<SeverityRule>,
+    pub dedup_key: Option<Template>,
+    pub title: Option<Template>,
+    pub description: Option<Template>,
+    pub team: Option<String>,
+    pub escalation_policy: Option<String>,
+    pub runbook: Option<Template>,
+    pub open_after: Option<Duration>,
+    pub resolve_after: Option<Duration>,
+    pub reopen_within: Option<Duration>,
+    pub verification: Option<Plan>,
+}
+
+/// One `[[rule]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Unique.
+    pub name: String,
+    /// All of them must match.
+    pub matchers: Vec<Matcher>,
+    /// Adds its settings and lets later rules go on.
+    pub continues: bool,
+    pub settings: Settings,
+}
+
+/// All rules, in order. Of one revision, which names its text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleSet {
+    pub rules: Vec<Rule>,
+    pub matrix: Matrix,
+    /// A hash of what the rules were read from.
+    pub revision: String,
+}
+
+/// What the rules say of one alert.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'r> {
+    Open(Opening<'r>),
+    Record {
+        rule: &'r str,
+    },
+    Drop {
+        rule: &'r str,
+    },
+    /// No rule matches.
+    Unrouted,
+}
+
+/// The settings under which an alert joins or opens an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening<'r> {
+    /// The rules that set them, the deciding one last.
+    rules: Vec<&'r Rule>,
+    matrix: &'r Matrix,
+}
+
+impl RuleSet {
+    /// First match decides; what rules that continue set before it stays.
+    pub fn judge(&self, facts: Facts<'_>) -> Verdict<'_> {
+        let mut matched: Vec<&Rule> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.matches(facts)) {
+            matched.push(rule);
+            if !rule.continues {
+                break;
+            }
+        }
+        self.verdict(matched)
+    }
+
+    /// What one rule says by itself, whatever else matches; none where there is no such rule.
+    pub fn opening_of(&self, rule: &str) -> Option<Opening<'_>> {
+        let rule = self.rules.iter().find(|known| known.name == rule)?;
+        Some(Opening {
+            rules: vec![rule],
+            matrix: &self.matrix,
+        })
+    }
+
+    fn verdict<'r>(&'r self, matched: Vec<&'r Rule>) -> Verdict<'r> {
+        let Some(last) = matched.last() else {
+            return Verdict::Unrouted;
+        };
+        let rule = last.name.as_str();
+        let action = matched
+            .iter()
+            .find_map(|rule| rule.settings.action)
+            .unwrap_or_default();
+        match action {
+            Action::Open => Verdict::Open(Opening {
+                rules: matched,
+                matrix: &self.matrix,
+            }),
+            Action::Record => Verdict::Record { rule },
+            Action::Drop => Verdict::Drop { rule },
+        }
+    }
+}
+
+impl Rule {
+    pub fn matches(&self, facts: Facts<'_>) -> bool {
+        self.matchers
+            .iter()
+            .all(|matcher| match matcher.attribute() {
+                Some(attribute) => matcher.matches(facts.attributes.get(attribute)),
+                None => matcher.matches(facts.labels.get(matcher.name())),
+            })
+    }
+}
+
+/// A key rendered for an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DedupKey {
+    pub key: String,
+    /// Why it is the fingerprint and not what the template says.
+    pub warning: Option<String>,
+}
+
+impl<'r> Opening<'r> {
+    /// The rule that decided.
+    pub fn rule(&self) -> &'r str {
+        self.rules
+            .last()
+            .map(|rule| rule.name.as_str())
+            .unwrap_or_default()
+    }
+
+    pub fn dedup_key(&self, facts: Facts<'_>, fingerprint: Fingerprint) -> DedupKey {
+        let rendered = match self.set(|settings| settings.dedup_key.as_ref()) {
+            Some(template) => template.render(facts).map_err(|error| error.message),
+            None => Ok(default_key(facts.labels)),
+        };
+        let fall_back = |why: String| DedupKey {
+            key: fingerprint.to_string(),
+            warning: Some(format!(
+                "the dedup key of rule \"{}\" {why}; the fingerprint is taken",
+                self.rule()
+            )),
+        };
+        match rendered {
+            Ok(key) if key.trim().is_empty() => fall_back("renders empty".to_owned()),
+            Ok(key) => DedupKey { key, warning: None },
+            Err(why) => fall_back(format!("does not render ({why})")),
+        }
+    }
+
+    /// The severity and, where it came through the matrix, what it was derived from.
+    pub fn severity(&self, facts: Facts<'_>) -> (Severity, SeverityInputs) {
+        match self.set(|settings| settings.severity.as_ref()) {
+            None => (DEFAULT_SEVERITY, SeverityInputs::default()),
+            Some(SeverityRule::Fixed(severity)) => (*severity, SeverityInputs::default()),
+            Some(SeverityRule::Map {
+                label,
+                map,
+                default,
+            }) => {
+                let value = match label.strip_prefix('@') {
+                    Some(attribute) => facts.attributes.get(attribute),
+                    None => facts.labels.get(label),
+                };
+                let mapped = value.and_then(|value| map.get(value)).or(default.as_ref());
+                (
+                    mapped.copied().unwrap_or(DEFAULT_SEVERITY),
+                    SeverityInputs::default(),
+                )
+            }
+            Some(SeverityRule::Matrix {
+                impact,
+                scope,
+                urgency,
+            }) => {
+                let value = |template: &Option<Template>| {
+                    template
+                        .as_ref()
+                        .and_then(|template| template.render(facts).ok())
+                        .filter(|text| !text.is_empty())
+                };
+                let inputs = SeverityInputs {
+                    impact: value(impact),
+                    scope: value(scope),
+                    urgency: value(urgency),
+                };
+                (
+                    self.matrix.severity(&inputs).unwrap_or(DEFAULT_SEVERITY),
+                    inputs,
+                )
+            }
+        }
+    }
+
+    /// The rule's title, else the alert's name and what tells it from others of that name.
+    pub fn title(&self, facts: Facts<'_>) -> String {
+        self.rendered(facts, |settings| settings.title.as_ref())
+            .unwrap_or_else(|| default_title(facts.labels))
+    }
+
+    /// The rule's description, else the alert's annotations, else its labels.
+    pub fn description(&self, facts: Facts<'_>) -> String {
+        let annotated = || {
+            ["description", "summary", "message"]
+                .into_iter()
+                .find_map(|name| facts.annotations.get(name))
+        };
+        self.rendered(facts, |settings| settings.description.as_ref())
+            .or_else(|| annotated().map(str::to_owned))
+            .unwrap_or_else(|| facts.labels.to_string())
+    }
+
+    pub fn runbook(&self, facts: Facts<'_>) -> Option<String> {
+        self.rendered(facts, |settings| settings.runbook.as_ref())
+            .or_else(|| facts.annotations.get("runbook_url").map(str::to_owned))
+    }
+
+    pub fn team(&self) -> Option<&'r str> {
+        self.set(|settings| settings.team.as_deref())
+    }
+
+    pub fn escalation_policy(&self) -> Option<&'r str> {
+        self.set(|settings| settings.escalation_policy.as_deref())
+    }
+
+    pub fn open_after(&self) -> Duration {
+        self.set(|settings| settings.open_after).unwrap_or_default()
+    }
+
+    pub fn resolve_after(&self) -> Duration {
+        self.set(|settings| settings.resolve_after)
+            .unwrap_or_default()
+    }
+
+    pub fn reopen_within(&self) -> Duration {
+        self.set(|settings| settings.reopen_within)
+            .unwrap_or(DEFAULT_REOPEN_WITHIN)
+    }
+
+    pub fn verification(&self) -> Option<&'r Plan> {
+        self.set(|settings| settings.verification.as_ref())
+    }
+
+    /// The first of the matched rules that sets something decides it.
+    fn set<T>(&self, setting: impl Fn(&'r Settings) -> Option<T>) -> Option<T> {
+        self.rules.iter().find_map(|rule| setting(&rule.settings))
+    }
+
+    fn rendered(
+        &self,
+        facts: Facts<'_>,
+        setting: impl Fn(&'r Settings) -> Option<&'r Template>,
+    ) -> Option<String> {
+        self.set(setting)?
+            .render(facts)
+            .ok()
+            .filter(|text| !text.trim().is_empty())
+    }
+}
+
+fn default_key(labels: &Labels) -> String {
+    let name = labels.get("alertname").map(str::to_owned);
+    let others = KEY_LABELS
+        .into_iter()
+        .filter_map(|label| Some(format!("{label}={}", labels.get(label)?)));
+    name.into_iter().chain(others).collect::<Vec<_>>().join("/")
+}
+
+fn default_title(labels: &Labels) -> String {
+    let name = labels.get("alertname").unwrap_or("unnamed alert");
+    let others: Vec<&str> = KEY_LABELS
+        .into_iter()
+        .filter_map(|label| labels.get(label))
+        .collect();
+    if others.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}: {}", others.join(", "))
+    }
+}

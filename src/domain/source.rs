@@ -1,0 +1,94 @@
+//! Sources: the configured senders, and the formats they speak.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The format a source speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Alertmanager,
+    Grafana,
+    GreatExpectations,
+    Dbt,
+    DbtCloud,
+    Soda,
+    Evidently,
+    Mlflow,
+    Check,
+    Cloudevents,
+    Pagerduty,
+    Opsgenie,
+    Mapped,
+    Change,
+}
+
+impl Kind {
+    pub const ALL: [Self; 14] = [
+        Self::Alertmanager,
+        Self::Grafana,
+        Self::GreatExpectations,
+        Self::Dbt,
+        Self::DbtCloud,
+        Self::Soda,
+        Self::Evidently,
+        Self::Mlflow,
+        Self::Check,
+        Self::Cloudevents,
+        Self::Pagerduty,
+        Self::Opsgenie,
+        Self::Mapped,
+        Self::Change,
+    ];
+
+    /// The kinds that this program reads today; the others are accepted in a configuration, with a warning.
+    pub const READ: [Self; 2] = [Self::Alertmanager, Self::Check];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Grafana => "grafana",
+            Self::GreatExpectations => "great_expectations",
+            Self::Dbt => "dbt",
+            Self::DbtCloud => "dbt_cloud",
+            Self::Soda => "soda",
+            Self::Evidently => "evidently",
+            Self::Mlflow => "mlflow",
+            Self::Check => "check",
+            Self::Cloudevents => "cloudevents",
+            Self::Pagerduty => "pagerduty",
+            Self::Opsgenie => "opsgenie",
+            Self::Mapped => "mapped",
+            Self::Change => "change",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a text is no kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("kind \"{found}\" is not one of {}", all_names())]
+pub struct NotAKind {
+    pub found: String,
+}
+
+fn all_names() -> String {
+    Kind::ALL.map(Kind::as_str).join(", ")
+}
+
+impl FromStr for Kind {
+    type Err = NotAKind;
+
+    fn from_str(text: &str) -> Result<Self, NotAKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| NotAKind {
+                found: text.to_owned(),
+            })
+    }
+}

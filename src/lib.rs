@@ -1,0 +1,98 @@
+//! Watchkeeper takes an incident from the first alert to a *verified* close.
+//!
+//! # What comes in, what goes out
+//!
+//! Senders post reports (`POST /hooks/{source}`); people work on incidents through the API and acknowledge through signed
+//! links; operators edit TOML. Out go pages to the people who are on call, and answers. In between stands one record, the
+//! journal of the store, and the state that is made from it.
+//!
+//! # The idea
+//!
+//! 1. An **incident is the sum of its events**. `domain::incident::Incident::command` decides what a command adds,
+//!    `domain::incident::Incident::settle` what that makes due; both are pure, and replaying a log gives the incident again.
+//! 2. Everything the program does to the world is first **written down**, in the same transaction as the event that caused
+//!    it: a page stands in the outbox, a check in the due index.
+//! 3. One **engine** does what is due: `engine::Engine::step` takes the time and says when to be called next. It is told
+//!    nothing of what changed; a wake only says "look now", and it looks again periodically anyway.
+//! 4. **2xx means flushed to disk.** A page is sent, then recorded as sent, under an id that stays: a crash repeats, never
+//!    loses.
+//!
+//! # The life of one alert
+//!
+//! 1. `http::hooks` reads the body, bounded, and checks the sender's credentials; `ingest` makes sightings of it, and
+//!    sets aside what it cannot read.
+//! 2. `store::report` runs as one transaction on the store's writer: each sighting is counted; one that fires anew is
+//!    judged by `domain::rule::RuleSet::judge` and joins the incident of its dedup key, or opens it.
+//! 3. Before the transaction ends, the incident settles: the first step of its escalation policy runs, and its pages are in
+//!    the outbox. One journal frame holds all of it; after its sync the sender gets its 200.
+//! 4. The delivery (`engine::deliver`) is woken, claims the pages with a lease, sends them by a `pager`, and records
+//!    each outcome; a failure moves on to the next contact, or to the next step.
+//! 5. The engine runs the later steps, clears what is quiet, runs the recurrence checks, and audits every minute that each
+//!    incident that should page does.
+//! 6. People acknowledge and lead it through the phases; each advance is refused with the list of what is missing. It closes
+//!    when every output is there and the checks have passed.
+//!
+//! # Invariants
+//!
+//! - `domain` never fails for reasons outside it: no I/O, no clock, no async.
+//! - No module but `clock` reads the time; `now` is an argument.
+//! - No event is ever changed. Events leave only with their whole incident at the end of its retention.
+//! - Nothing is sent that is not first in the outbox.
+//! - No HTTP handler waits for a page.
+//! - The engine takes no input but the time.
+//! - Tasks are spawned in `app` and nowhere else; the embedded store has threads of its own, which block on the disk and must
+//!   outlive every task that waits for them.
+//! - Order is that of sequence numbers, never that of timestamps.
+//! - At most one open incident has a dedup key.
+//! - A page's id names one page to one contact, through retries and crashes.
+//!
+//! Who may name whom is a table in `tests/it/house.rs`, which also keeps this map complete.
+//!
+//! # Code map
+//!
+//! - `clock.rs`: The only reader of the clocks
+//! - `domain.rs`: The vocabulary
+//!   - `domain/action_item.rs`: Action items
+//!   - `domain/alert.rs`: Alerts
+//!   - `domain/analysis.rs`: Root cause analysis as data
+//!   - `domain/cron_spec.rs`: What people write as cron, and the instants it means
+//!   - `domain/escalation.rs`: Escalation policies
+//!   - `domain/finding.rs`: Findings
+//!   - `domain/go_regex.rs`: Regular expressions as Go writes them (RE2), compiled by the `regex` crate with Go's meaning and Go's refusals
+//!     - `domain/go_regex/class.rs`: Character classes (`[a-z]`, `\d`, `[[:word:]]`), written so that the `regex` crate reads the same characters in them
+//!     - `domain/go_regex/escape.rs`: Escapes of one character (`\n`, `\101`, `\x{1F525}`, `\.`), and how a character is written for the `regex` crate
+//!     - `domain/go_regex/parser.rs`: Reads Go's grammar of expressions (its Perl flags) and writes an equal expression for the `regex` crate
+//!     - `domain/go_regex/piece.rs`: Translated parts of an expression, and how they become sequences and alternatives
+//!     - `domain/go_regex/property.rs`: Unicode categories and scripts (`\pL`, `\p{Greek}`)
+//!   - `domain/incident.rs`: An incident
+//!     - `domain/incident/apply.rs`: What an event makes of an incident
+//!     - `domain/incident/command.rs`: What is asked of an incident, and why it may be refused
+//!     - `domain/incident/decide.rs`: Which events a command adds at an instant
+//!     - `domain/incident/event.rs`: What happened to an incident
+//!     - `domain/incident/members.rs`: The alerts of an incident
+//!     - `domain/incident/outputs.rs`: Which outputs an incident has, and the exact list of what is missing before it goes on or closes
+//!     - `domain/incident/paging.rs`: Paging of one incident
+//!     - `domain/incident/timeline.rs`: An incident's log in words
+//!     - `domain/incident/verify.rs`: Verification of one incident
+//!   - `domain/matcher.rs`: Label matchers (`severity=~"critical|page"`), read as Alertmanager reads them since 0.27
+//!     - `domain/matcher/classic.rs`: Alertmanager's classic grammar of matchers
+//!     - `domain/matcher/utf8.rs`: Alertmanager's UTF-8 grammar of matchers
+//!   - `domain/oncall.rs`: The book
+//!   - `domain/page.rs`: Pages
+//!   - `domain/phase.rs`: The seven phases of an incident and the outputs each requires before the next
+//!   - `domain/rule.rs`: Severity rules
+//!   - `domain/schedule.rs`: Who is on call at an instant, over a span, and until when
+//!     - `domain/schedule/layer.rs`: A layer
+//!     - `domain/schedule/overrides.rs`: Overrides
+//!     - `domain/schedule/wall_clock.rs`: The wall clock of a zone
+//!   - `domain/secret.rs`: Secrets
+//!   - `domain/severity.rs`: Severity, from SEV1 (worst) to SEV5, and the process that each severity asks for
+//!   - `domain/source.rs`: Sources
+//!   - `domain/template.rs`: Templates of rules
+//!   - `domain/time.rs`: Instants and spans
+//!   - `domain/verification.rs`: Verification
+//! - `lib.rs`: this page
+//! - `main.rs`: The program `watchkeeper`
+
+pub mod clock;
+pub mod domain;

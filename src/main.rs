@@ -1,0 +1,3 @@
+//! The program `watchkeeper`; what it does is still to come.
+
+fn main() {}

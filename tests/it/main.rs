@@ -1,0 +1,6 @@
+//! The one integration binary: one link of the whole tree.
+
+mod cron;
+mod house;
+mod matchers;
+mod schedules;
