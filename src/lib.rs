@@ -91,8 +91,13 @@
 //!   - `domain/template.rs`: Templates of rules
 //!   - `domain/time.rs`: Instants and spans
 //!   - `domain/verification.rs`: Verification
+//! - `ingest.rs`: What senders say, read into sightings
+//!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
+//!   - `ingest/check.rs`: Our own report of check results
+//!   - `ingest/json.rs`: JSON from strangers
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
 
 pub mod clock;
 pub mod domain;
+pub mod ingest;

@@ -2,5 +2,6 @@
 
 mod cron;
 mod house;
+mod ingest;
 mod matchers;
 mod schedules;

@@ -1,0 +1,223 @@
+//! What senders say, read into sightings: pure and in bounded memory. A bad item is set aside with its place and reason,
+//! and costs the others nothing.
+
+mod alertmanager;
+mod check;
+mod json;
+
+use crate::domain::alert::{Labels, Sighting};
+use crate::domain::source::Kind;
+use crate::domain::time::Timestamp;
+use chrono::{DateTime, Datelike, NaiveDateTime};
+use json::Bad;
+use serde_json::value::RawValue;
+use std::fmt;
+
+const MAX_LABELS: usize = 256;
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+/// Of a rejected item, for a person to recognize it by.
+const MAX_ITEM_BYTES: usize = 8 * 1024;
+const MAX_NOTES: usize = 100;
+
+/// What one body said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    pub sightings: Vec<Sighting>,
+    pub rejected: Vec<Rejected>,
+    /// What a person should know of how it was read: something cut, something flagged.
+    pub notes: Vec<String>,
+    /// What the report says it is complete for.
+    pub scope: Option<Scope>,
+}
+
+impl Parsed {
+    /// The scope whose absent checks are really absent: none where an item was rejected, since it may be one of them.
+    pub fn complete_scope(&self) -> Option<&Scope> {
+        self.scope.as_ref().filter(|_| self.rejected.is_empty())
+    }
+}
+
+/// What a report of checks is complete for: a name that its tool chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    pub source: String,
+    pub scope: String,
+}
+
+/// An item that could not be used, while others of its body may have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Where in the body: `$.alerts[3].labels.foo`.
+    pub path: String,
+    pub reason: String,
+    /// The item as JSON, cut where it is long, without what may hold rows of data.
+    pub item: String,
+}
+
+/// Why nothing of a body could be used, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    pub path: String,
+    pub reason: String,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.reason)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+/// Reads a body in the format of `kind`; `now` is when it came.
+pub fn parse(kind: Kind, body: &[u8], now: Timestamp) -> Result<Parsed, Unusable> {
+    let (root, flag) = json::read(body)?;
+    let parsed = match kind {
+        Kind::Alertmanager => alertmanager::parse(&root),
+        Kind::Check => check::parse(&root, now),
+        other => Err(Bad::here(format!("kind {other} is not read yet"))),
+    };
+    let mut parsed = parsed.map_err(Bad::unusable)?;
+    parsed.notes.extend(flag);
+    Ok(parsed)
+}
+
+/// An instant as senders write it; none where it is unset: null, empty, or in the year 1.
+///
+/// RFC 3339, its zone without a colon or left out (UTC) too, or Unix time in seconds or a finer unit, number or text.
+pub fn parse_time(value: &RawValue) -> Result<Option<Timestamp>, String> {
+    read_time(value).map_err(|bad| bad.reason)
+}
+
+fn read_time(value: &RawValue) -> Result<Option<Timestamp>, Bad> {
+    let wanted = "an RFC 3339 or Unix time";
+    if json::is_null(value) {
+        return Ok(None);
+    }
+    if json::is_number(value) {
+        let instant = unix_time(value.get()).ok_or_else(|| json::wrong(wanted, Some(value)))?;
+        return Ok(Some(instant));
+    }
+    let text = json::text(value)?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Some(instant) = calendar_time(text) {
+        return Ok((instant.year() > 1).then(|| instant.into()));
+    }
+    let instant = unix_time(text).ok_or_else(|| json::wrong(wanted, Some(value)))?;
+    Ok(Some(instant))
+}
+
+fn calendar_time(text: &str) -> Option<DateTime<chrono::Utc>> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(instant.to_utc());
+    }
+    for format in ["%Y-%m-%dT%H:%M:%S%.f%z", "%Y-%m-%d %H:%M:%S%.f%z"] {
+        if let Ok(instant) = DateTime::parse_from_str(text, format) {
+            return Some(instant.to_utc());
+        }
+    }
+    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
+        if let Ok(instant) = NaiveDateTime::parse_from_str(text, format) {
+            return Some(instant.and_utc());
+        }
+    }
+    None
+}
+
+/// The unit is told by the size: in each of them, an instant of our time is a thousand times one of the unit above.
+fn unix_time(text: &str) -> Option<Timestamp> {
+    let number: f64 = text.parse().ok()?;
+    let millis = match number.abs() {
+        seconds if seconds < 1e11 => number * 1e3,
+        millis if millis < 1e14 => number,
+        micros if micros < 1e17 => number / 1e3,
+        _nanos => number / 1e6,
+    };
+    // By way of text: it refuses what does not fit, and infinities.
+    let millis: i64 = format!("{millis:.0}").parse().ok()?;
+    Some(Timestamp::from_millis(millis))
+}
+
+/// Labels as identity. What is no text, or too much of it, refuses the item: a label that is cut would be another alert.
+fn labels(value: &RawValue) -> Result<Labels, Bad> {
+    let pairs = json::pairs(value, MAX_LABELS)?;
+    if pairs.n_found > MAX_LABELS {
+        let n = pairs.n_found;
+        let reason = format!("at most {MAX_LABELS} labels are wanted, found {n}");
+        return Err(Bad::here(reason));
+    }
+    let mut labels = Vec::with_capacity(pairs.kept.len());
+    for (name, value) in pairs.kept {
+        let text = label(&name, value).map_err(|bad| bad.under(&name))?;
+        labels.push((name, text));
+    }
+    Ok(labels.into_iter().collect())
+}
+
+fn label<'a>(name: &str, value: &'a RawValue) -> Result<std::borrow::Cow<'a, str>, Bad> {
+    if name.is_empty() {
+        return Err(Bad::here("a label without a name"));
+    }
+    at_most("a name", MAX_NAME_BYTES, name.len())?;
+    let text = json::text_or_nothing(value)?;
+    at_most("a value", MAX_VALUE_BYTES, text.len())?;
+    Ok(text)
+}
+
+fn at_most(what: &str, most: usize, n_bytes: usize) -> Result<(), Bad> {
+    if n_bytes <= most {
+        return Ok(());
+    }
+    let reason = format!("{what} of at most {most} bytes is wanted, found {n_bytes}");
+    Err(Bad::here(reason))
+}
+
+/// Names and texts that are no identity: what is too long is cut, what is too many left out, with a note; what is no text
+/// refuses the item all the same, so that the sender learns of it.
+fn words(value: &RawValue, place: &str, notes: &mut Notes) -> Result<Labels, Bad> {
+    let pairs = json::pairs(value, MAX_LABELS)?;
+    if pairs.n_found > MAX_LABELS {
+        let n = pairs.n_found - MAX_LABELS;
+        notes.add(|| format!("{place}: the last {n} were left out, over {MAX_LABELS}"));
+    }
+    let mut words = Vec::with_capacity(pairs.kept.len());
+    for (name, value) in pairs.kept {
+        let text = json::text_or_nothing(value).map_err(|bad| bad.under(&name))?;
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            let n = name.len();
+            notes.add(|| format!("{place}: one with a name of {n} bytes was left out"));
+            continue;
+        }
+        let kept = cut(&text, MAX_VALUE_BYTES).to_owned();
+        if kept.len() < text.len() {
+            let (at, from, to) = (json::segment(&name), text.len(), kept.len());
+            notes.add(|| format!("{place}{at}: cut from {from} bytes to {to}"));
+        }
+        words.push((name, kept));
+    }
+    Ok(words.into_iter().collect())
+}
+
+/// The start of a text, in whole characters.
+fn cut(text: &str, most_bytes: usize) -> &str {
+    let end = text.floor_char_boundary(most_bytes);
+    text.get(..end).unwrap_or(text)
+}
+
+/// Notes for a person; as many as a person reads.
+#[derive(Debug, Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn add(&mut self, note: impl FnOnce() -> String) {
+        match self.0.len() {
+            n if n < MAX_NOTES => self.0.push(note()),
+            MAX_NOTES => self.0.push("and more".to_owned()),
+            _said => {}
+        }
+    }
+}
