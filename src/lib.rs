@@ -51,6 +51,24 @@
 //! # Code map
 //!
 //! - `clock.rs`: The only reader of the clocks
+//! - `config.rs`: Configuration
+//!   - `config/analysis.rs`: `[analysis]`
+//!   - `config/auth.rs`: `[auth]`
+//!   - `config/channels.rs`: `[channels]`
+//!   - `config/environment.rs`: Variables
+//!   - `config/log.rs`: `[log]`
+//!   - `config/names.rs`: The names that other places refer to, gathered before anything is read, so that order does not matter
+//!   - `config/people.rs`: `[people]` and `[teams]`
+//!   - `config/policies.rs`: `[policies]`
+//!   - `config/process.rs`: `[process.SEVn]`
+//!   - `config/readiness.rs`: Readiness
+//!   - `config/retention.rs`: `[retention]`
+//!   - `config/schedules.rs`: `[schedules]`
+//!   - `config/secrets.rs`: Secrets as they are written
+//!   - `config/server.rs`: `[server]`
+//!   - `config/severity.rs`: `[severity]`
+//!   - `config/sources.rs`: `[sources]`
+//!   - `config/store.rs`: `[store]`
 //! - `domain.rs`: The vocabulary
 //!   - `domain/action_item.rs`: Action items
 //!   - `domain/alert.rs`: Alerts
@@ -97,7 +115,18 @@
 //!   - `ingest/json.rs`: JSON from strangers
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
+//! - `rules.rs`: Rules
+//!   - `rules/rule.rs`: One `[[rule]]`
+//!   - `rules/severity.rs`: The three forms of a rule's `severity`
+//! - `toml_file.rs`: TOML with positions
+//!   - `toml_file/hide.rs`: Keeps secrets out of the lines that findings show, also where the line could not be read
+//!   - `toml_file/nearest.rs`: What somebody meant who wrote a name that is not known
+//!   - `toml_file/section.rs`: A table that is being read
+//!   - `toml_file/value.rs`: A value that is being read as what is wanted
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod ingest;
+pub mod rules;
+pub mod toml_file;

@@ -1,0 +1,210 @@
+//! Rules: `rules/*.toml` → [`RuleSet`], with file, line and column in every finding.
+
+mod rule;
+mod severity;
+
+use crate::domain::finding::Finding;
+use crate::domain::oncall::Book;
+use crate::domain::rule::{Rule, RuleSet};
+use crate::domain::severity::Matrix;
+use crate::toml_file::{Place, Report, Section, Value, parse, why_unreadable};
+use chrono_tz::Tz;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The rules of an installation that has none of its own.
+const BUILT_IN: &str = include_str!("../rules/default.toml");
+const BUILT_IN_NAME: &str = "built-in/default.toml";
+
+/// Hexadecimal digits of a revision.
+const REVISION_DIGITS: usize = 16;
+
+/// What rules refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Of the server: that of a verification that names none.
+    pub zone: Tz,
+    pub matrix: &'a Matrix,
+    pub book: &'a Book,
+}
+
+#[derive(Debug)]
+pub struct LoadedRules {
+    /// None where a finding is an error.
+    pub rules: Option<RuleSet>,
+    /// By file and position.
+    pub findings: Vec<Finding>,
+}
+
+/// The `*.toml` of a directory, in order of file name; what is in directories below it is not read.
+pub fn load_dir(directory: &Path, context: Context<'_>) -> LoadedRules {
+    let report = Report::default();
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for path in rule_files(directory, &report) {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => texts.push((name, text)),
+            Err(error) => {
+                let message = format!("cannot be read: {}", why_unreadable(&error));
+                report.error(&Place::of_file(&name), message);
+            }
+        }
+    }
+    let texts: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let loaded = read_all(&texts, context, report);
+    if loaded.findings.is_empty()
+        && loaded
+            .rules
+            .as_ref()
+            .is_some_and(|set| set.rules.is_empty())
+    {
+        let place = Place::of_file(&directory.display().to_string());
+        let none = place.warning(
+            "no rules here: every alert is recorded, and none opens an incident".to_owned(),
+        );
+        return LoadedRules {
+            findings: vec![none],
+            ..loaded
+        };
+    }
+    loaded
+}
+
+/// Rules from texts that were read before, each with its file name, in the order given.
+pub fn load_texts(texts: &[(&str, &str)], context: Context<'_>) -> LoadedRules {
+    read_all(texts, context, Report::default())
+}
+
+/// The default rules.
+pub fn load_builtin(context: Context<'_>) -> LoadedRules {
+    load_texts(&[(BUILT_IN_NAME, BUILT_IN)], context)
+}
+
+fn rule_files(directory: &Path, report: &Report) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(directory).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let mut paths = match listed {
+        Ok(paths) => paths,
+        Err(error) => {
+            let place = Place::of_file(&directory.display().to_string());
+            report.error(
+                &place,
+                format!("cannot be read: {}", why_unreadable(&error)),
+            );
+            Vec::new()
+        }
+    };
+    paths.retain(|path| is_rule_file(path));
+    paths.sort();
+    paths
+}
+
+fn is_rule_file(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let is_visible = name.is_some_and(|name| !name.starts_with('.'));
+    is_visible
+        && path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        && !path.is_dir()
+}
+
+fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> LoadedRules {
+    let mut reader = Reader {
+        context,
+        rules: Vec::new(),
+        names: BTreeMap::new(),
+        catch_all: None,
+    };
+    for (name, text) in texts {
+        let Some(tree) = parse(name, text, &report) else {
+            continue;
+        };
+        let section = Section::root(&tree, &report);
+        let rules = section
+            .get("rule")
+            .and_then(Value::list)
+            .unwrap_or_default();
+        for rule in rules {
+            reader.read(rule);
+        }
+        section.not_yet("inhibit");
+        section.not_yet("interval");
+        section.done();
+    }
+    let rules = (!report.has_errors()).then(|| RuleSet {
+        rules: reader.rules,
+        matrix: context.matrix.clone(),
+        revision: revision(texts),
+    });
+    LoadedRules {
+        rules,
+        findings: report.into_findings(),
+    }
+}
+
+/// What is known of the rules read so far.
+struct Reader<'c> {
+    context: Context<'c>,
+    rules: Vec<Rule>,
+    names: BTreeMap<String, Place>,
+    /// The first rule that matches everything and decides: those after it are never tried.
+    catch_all: Option<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, value: Value<'_>) {
+        let Some(section) = value.section() else {
+            return;
+        };
+        let name = section.get("name");
+        let Some(rule) = rule::read(section, self.context) else {
+            return;
+        };
+        if let Some(name) = name {
+            self.check_name(name, &rule.name);
+        }
+        if let Some(earlier) = &self.catch_all {
+            value.warn(format!(
+                "rule \"{}\" is never tried: rule \"{earlier}\" before it matches everything",
+                rule.name
+            ));
+        } else if rule::matches_everything(&rule) && !rule.continues {
+            self.catch_all = Some(rule.name.clone());
+        }
+        self.rules.push(rule);
+    }
+
+    fn check_name(&mut self, value: Value<'_>, name: &str) {
+        if let Some(first) = self.names.get(name) {
+            value.error(format!(
+                "there is another rule \"{name}\" at {}",
+                first.show()
+            ));
+            return;
+        }
+        self.names.insert(name.to_owned(), value.place().clone());
+    }
+}
+
+/// A hash of the names and contents of the files: where replicas differ in it, they differ in their rules.
+fn revision(texts: &[(&str, &str)]) -> String {
+    let mut hash = Sha256::new();
+    for (name, text) in texts {
+        let file = Path::new(name).file_name().unwrap_or_default();
+        for part in [file.to_string_lossy().as_bytes(), text.as_bytes()] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let mut revision = hex::encode(hash.finalize());
+    revision.truncate(REVISION_DIGITS);
+    revision
+}

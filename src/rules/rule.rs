@@ -1,0 +1,183 @@
+//! One `[[rule]]`.
+
+use crate::domain::alert::Labels;
+use crate::domain::cron_spec::CronSpec;
+use crate::domain::go_regex::RegexError;
+use crate::domain::matcher::{Matcher, MatcherError, Op};
+use crate::domain::rule::{Action, Rule, Settings};
+use crate::domain::template::{Facts, Template};
+use crate::domain::verification::Plan;
+use crate::rules::{Context, severity};
+use crate::toml_file::nearest::unknown;
+use crate::toml_file::{Section, Value};
+
+const ACTIONS: [(&str, Action); 3] = [
+    ("open", Action::Open),
+    ("record", Action::Record),
+    ("drop", Action::Drop),
+];
+
+/// Whether the rule matches whatever comes, as far as its text tells.
+pub(super) fn matches_everything(rule: &Rule) -> bool {
+    let is_anything = |matcher: &Matcher| matcher.op() == Op::Regex && matcher.value() == ".*";
+    rule.matchers.iter().all(is_anything)
+}
+
+pub(super) fn read(section: Section<'_>, context: Context<'_>) -> Option<Rule> {
+    let name = section.required("name").and_then(Value::text);
+    let matchers = section.required("match").and_then(matchers);
+    let continues = section.get("continue").and_then(Value::boolean);
+    let settings = settings(&section, context);
+    section.not_yet("active");
+    section.not_yet("flapping");
+    section.not_yet("stale_after");
+    section.done();
+    Some(Rule {
+        name: name?,
+        matchers: matchers?,
+        continues: continues.unwrap_or_default(),
+        settings,
+    })
+}
+
+/// What has an error is left out; the set is not used then.
+fn settings(section: &Section<'_>, context: Context<'_>) -> Settings {
+    let template = |key| section.get(key).and_then(template);
+    let span = |key| section.get(key).and_then(Value::span);
+    Settings {
+        action: section
+            .get("action")
+            .and_then(|value| value.one_of("action", &ACTIONS)),
+        severity: section
+            .get("severity")
+            .and_then(|value| severity::read(value, context.matrix)),
+        dedup_key: template("dedup_key"),
+        title: template("title"),
+        description: template("description"),
+        team: section
+            .get("team")
+            .and_then(|value| known(value, "team", context.book.teams.keys())),
+        escalation_policy: section
+            .get("escalation_policy")
+            .and_then(|value| known(value, "policy", context.book.policies.keys())),
+        runbook: template("runbook"),
+        open_after: section
+            .get("open")
+            .and_then(Value::section)
+            .and_then(open_after),
+        resolve_after: span("resolve_after"),
+        reopen_within: span("reopen_within"),
+        verification: section
+            .get("verification")
+            .and_then(Value::section)
+            .and_then(|section| verification(section, context)),
+    }
+}
+
+fn matchers(value: Value<'_>) -> Option<Vec<Matcher>> {
+    let items = value.list()?;
+    if items.is_empty() {
+        value.warn("an empty list matches every alert");
+    }
+    let read: Vec<Option<Matcher>> = items.into_iter().map(matcher).collect();
+    read.into_iter().collect()
+}
+
+fn matcher(value: Value<'_>) -> Option<Matcher> {
+    let text = value.string()?;
+    match Matcher::parse(text) {
+        Ok(matcher) => Some(matcher),
+        Err(error) => {
+            value.error_at(offset_of(&error, text), error.to_string());
+            None
+        }
+    }
+}
+
+/// Where in the text an expression is wrong, where the part that is stands there only once.
+fn offset_of(error: &MatcherError, text: &str) -> Option<usize> {
+    let MatcherError::Regex(RegexError::Refused { part, .. }) = error else {
+        return None;
+    };
+    // What is told is a part of the expression with its anchors.
+    let part = part.strip_prefix("^(?:").unwrap_or(part);
+    let part = part.strip_suffix(")$").unwrap_or(part);
+    if part.is_empty() {
+        return None;
+    }
+    let mut places = text.match_indices(part);
+    let (first, _) = places.next()?;
+    places.next().is_none().then_some(first)
+}
+
+pub(super) fn template(value: Value<'_>) -> Option<Template> {
+    match Template::parse(value.string()?) {
+        Ok(template) => {
+            // Filters and functions are looked up only now.
+            let none = Labels::default();
+            let rendered = template.render(Facts {
+                labels: &none,
+                annotations: &none,
+                attributes: &none,
+            });
+            if let Err(error) = rendered {
+                value.warn(format!(
+                    "an alert without labels does not render: {}",
+                    error.message
+                ));
+            }
+            Some(template)
+        }
+        Err(error) => {
+            value.error_at(error.offset, error.message);
+            None
+        }
+    }
+}
+
+fn known<'a>(
+    value: Value<'_>,
+    what: &str,
+    names: impl Iterator<Item = &'a String>,
+) -> Option<String> {
+    let found = value.string()?;
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.contains(&found) {
+        return Some(found.to_owned());
+    }
+    value.error(unknown(what, found, names));
+    None
+}
+
+fn open_after(section: Section<'_>) -> Option<std::time::Duration> {
+    let after = section.get("after").and_then(Value::span);
+    section.not_yet("count");
+    section.not_yet("within");
+    section.done();
+    after
+}
+
+fn verification(section: Section<'_>, context: Context<'_>) -> Option<Plan> {
+    let check = section.required("check").and_then(cron);
+    let window = section.required("for").and_then(Value::lasting);
+    let zone = section
+        .get("timezone")
+        .map_or(Some(context.zone), Value::zone);
+    section.not_yet("query");
+    section.done();
+    Some(Plan {
+        check: check?,
+        zone: zone?,
+        window: window?,
+    })
+}
+
+fn cron(value: Value<'_>) -> Option<CronSpec> {
+    match CronSpec::parse(value.string()?) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            value.error(error.to_string());
+            None
+        }
+    }
+}
