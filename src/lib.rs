@@ -118,6 +118,35 @@
 //! - `rules.rs`: Rules
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
+//! - `store.rs`: The transactions the program needs, by name, over an engine that makes them durable
+//!   - `store/backup.rs`: Snapshot and backup are one format
+//!   - `store/commands.rs`: What people do
+//!   - `store/delivery.rs`: Delivery from the outbox
+//!   - `store/disk.rs`: What the store asks of the disk
+//!   - `store/engine.rs`: What a store engine does
+//!   - `store/error.rs`: Why the store refused or failed
+//!   - `store/group.rs`: How the changes of a group are written as the payload of a journal frame
+//!   - `store/installation.rs`: What makes this installation this one
+//!   - `store/journal.rs`: The record
+//!     - `store/journal/walk.rs`: Reading the journal
+//!   - `store/keys.rs`: Where each record lies
+//!   - `store/lists.rs`: Pages of lists, newest first, with a cursor
+//!   - `store/memory.rs`: The engine of tests and simulations
+//!   - `store/outbox.rs`: The outbox follows the log
+//!   - `store/overlay.rs`: Sorted changes laid over a state
+//!   - `store/pending.rs`: Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key
+//!   - `store/quarantine.rs`: Incidents that could not be stepped
+//!   - `store/read.rs`: Typed reads of the state, for transactions and for answers
+//!   - `store/records.rs`: What is stored beside events and alerts
+//!   - `store/report.rs`: Recording a sender's report
+//!   - `store/sled.rs`: The embedded engine
+//!     - `store/sled/keep.rs`: The keeper
+//!     - `store/sled/recover.rs`: Opening the store
+//!     - `store/sled/state.rs`: The current state in sled
+//!     - `store/sled/verify.rs`: Verifies a closed store
+//!     - `store/sled/write.rs`: The writer
+//!   - `store/sweep.rs`: Retention
+//!   - `store/tx.rs`: One transaction
 //! - `toml_file.rs`: TOML with positions
 //!   - `toml_file/hide.rs`: Keeps secrets out of the lines that findings show, also where the line could not be read
 //!   - `toml_file/nearest.rs`: What somebody meant who wrote a name that is not known
@@ -129,4 +158,5 @@ pub mod config;
 pub mod domain;
 pub mod ingest;
 pub mod rules;
+pub mod store;
 pub mod toml_file;

@@ -3,5 +3,7 @@
 mod cron;
 mod house;
 mod ingest;
+mod journal;
 mod matchers;
 mod schedules;
+mod store;

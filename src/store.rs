@@ -1,0 +1,282 @@
+//! The transactions the program needs, by name, over an engine that makes them durable. What a transaction returns
+//! has reached the disk.
+
+pub mod backup;
+pub mod commands;
+pub mod delivery;
+pub mod engine;
+pub mod error;
+pub mod installation;
+
+pub mod journal;
+pub mod lists;
+pub mod memory;
+pub mod pending;
+pub mod quarantine;
+pub mod records;
+pub mod report;
+
+pub mod sled;
+pub mod sweep;
+
+pub mod disk;
+pub mod group;
+mod keys;
+mod outbox;
+pub mod overlay;
+mod read;
+mod tx;
+
+pub use crate::store::error::Error;
+pub use crate::store::read::Reader;
+pub use crate::store::tx::Tx;
+
+use crate::domain::incident::Incident;
+use crate::domain::oncall::Book;
+use crate::domain::rule::RuleSet;
+use crate::store::engine::{Class, Engine, Keep, Stage, Status, job};
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Incidents kept in memory beside the open ones.
+const CACHED_MAX: usize = 50_000;
+
+/// The rules and the book that are live: swapped as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InForce {
+    pub rules: Arc<RuleSet>,
+    pub book: Arc<Book>,
+}
+
+/// Why a transaction did not happen: the store failed, or the answer is no.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure<R> {
+    #[error(transparent)]
+    Store(#[from] Arc<Error>),
+    #[error("refused")]
+    Refused(R),
+}
+
+impl<R> From<Error> for Failure<R> {
+    fn from(error: Error) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// Says "look now" to whoever does what is due. It may be lost: they look again by themselves.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    pub engine: Notify,
+    pub delivery: Notify,
+}
+
+/// The store: an engine, and the incidents that are in memory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    cache: Arc<Cache>,
+    wakes: Arc<Wakes>,
+}
+
+impl Store {
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        Self {
+            engine,
+            cache: Arc::default(),
+            wakes: Arc::default(),
+        }
+    }
+
+    /// Runs `work` in the next group and waits, without blocking the runtime, until what it changed is durable.
+    pub async fn transact<T, R>(
+        &self,
+        class: Class,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Whoever waited may have gone away; the transaction stands all the same.
+        self.submit(class, work, move |result| drop(sender.send(result)))?;
+        match receiver.await {
+            Ok(result) => result,
+            Err(_dropped) => Err(self.gone().into()),
+        }
+    }
+
+    /// The same for callers that are no async code: the engine, the command line, simulations.
+    pub fn transact_blocking<T, R>(
+        &self,
+        class: Class,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.submit(class, work, move |result| drop(sender.send(result)))?;
+        match receiver.recv() {
+            Ok(result) => result,
+            Err(_dropped) => Err(self.gone().into()),
+        }
+    }
+
+    /// Reads durable state.
+    pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let view = self.engine.view();
+        read(&Reader::new(view.as_ref(), &self.cache))
+    }
+
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
+    }
+
+    pub fn status(&self) -> Status {
+        self.engine.status()
+    }
+
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    fn submit<T, R>(
+        &self,
+        class: Class,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Failure<R>> + Send + 'static,
+        answer: impl FnOnce(Result<T, Failure<R>>) + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (cache, wakes) = (Arc::clone(&self.cache), Arc::clone(&self.wakes));
+        let committed = Arc::clone(&self.cache);
+        let decide = move |stage: &mut Stage<'_>| {
+            let mut tx = Tx::new(stage, &cache);
+            let worked = work(&mut tx).and_then(|value| Ok((value, tx.finish()?)));
+            let keep = match &worked {
+                Ok((_, changed)) => {
+                    cache.stage(changed);
+                    Keep::Yes
+                }
+                Err(_) => Keep::No,
+            };
+            (keep, worked)
+        };
+        let tell = move |durable: Result<Decided<T, R>, Arc<Error>>| {
+            answer(match durable {
+                Err(error) => {
+                    committed.forget_staged();
+                    Err(Failure::Store(error))
+                }
+                Ok(Err(failure)) => Err(failure),
+                Ok(Ok((value, changed))) => {
+                    if !changed.is_empty() {
+                        committed.keep(changed);
+                        wakes.engine.notify_one();
+                        wakes.delivery.notify_one();
+                    }
+                    Ok(value)
+                }
+            });
+        };
+        self.engine.submit(class, job(decide, tell))
+    }
+
+    /// Nobody was told: the engine ended.
+    fn gone(&self) -> Error {
+        match self.engine.status().poisoned {
+            Some(why) => Error::Poisoned { why },
+            None => Error::Closed,
+        }
+    }
+}
+
+/// What a transaction decided: its value and the incidents it changed, or why not.
+type Decided<T, R> = Result<(T, Changed), Failure<R>>;
+
+/// Incidents as a transaction left them.
+type Changed = Vec<Arc<Incident>>;
+
+/// Incidents as their events make them. Each is a prefix of its log, so that one that is behind catches up by the events
+/// it lacks.
+#[derive(Debug, Default)]
+pub(crate) struct Cache(Mutex<Cached>);
+
+#[derive(Debug, Default)]
+struct Cached {
+    durable: BTreeMap<u64, Arc<Incident>>,
+    /// As the jobs of the group that is being gathered left them. One that was not kept is ahead of its head, and so is
+    /// never taken, until a job that is kept puts its own in its place.
+    staged: BTreeMap<u64, Arc<Incident>>,
+}
+
+impl Cache {
+    /// The incident as far as `seq` at the most.
+    pub(crate) fn get(&self, number: u64, seq: u64) -> Option<Arc<Incident>> {
+        let cached = self.lock();
+        let within = |incident: &&Arc<Incident>| incident.seq <= seq;
+        let staged = cached.staged.get(&number).filter(within);
+        staged
+            .or_else(|| cached.durable.get(&number).filter(within))
+            .map(Arc::clone)
+    }
+
+    /// What a job left, for the next ones of its group.
+    pub(crate) fn stage(&self, changed: &[Arc<Incident>]) {
+        let mut cached = self.lock();
+        for incident in changed {
+            cached
+                .staged
+                .insert(incident.number(), Arc::clone(incident));
+        }
+    }
+
+    /// The group is not durable: nothing of it is kept.
+    pub(crate) fn forget_staged(&self) {
+        self.lock().staged.clear();
+    }
+
+    pub(crate) fn keep(&self, changed: Vec<Arc<Incident>>) {
+        let mut cached = self.lock();
+        for incident in changed {
+            let number = incident.number();
+            if cached
+                .staged
+                .get(&number)
+                .is_some_and(|staged| staged.seq <= incident.seq)
+            {
+                cached.staged.remove(&number);
+            }
+            if cached
+                .durable
+                .get(&number)
+                .is_none_or(|known| known.seq < incident.seq)
+            {
+                cached.durable.insert(number, incident);
+            }
+        }
+        while cached.durable.len() > CACHED_MAX {
+            // The oldest that is closed, else the oldest: it is replayed when it is asked for.
+            let closed = cached
+                .durable
+                .iter()
+                .find(|(_, incident)| !incident.is_open());
+            let oldest = closed.or_else(|| cached.durable.iter().next());
+            let Some(number) = oldest.map(|(number, _)| *number) else {
+                break;
+            };
+            cached.durable.remove(&number);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cached> {
+        // A panic while it was held left whole incidents behind: each insertion is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,232 @@
+//! Delivery from the outbox: pages are claimed with a lease, sent, and then recorded. A crash in between repeats a page
+//! under the same id, and loses none.
+
+use crate::domain::incident::event::{AttemptOutcome, Cause, WATCHKEEPER};
+use crate::domain::incident::{Command, Incident};
+use crate::domain::page::{Outcome, next_attempt};
+use crate::domain::time::Timestamp;
+use crate::store::engine::Order;
+use crate::store::error::Error;
+use crate::store::read::Reader;
+use crate::store::records::{Attempt, PageRecord, PageState};
+use crate::store::tx::Tx;
+use crate::store::{Failure, InForce, keys};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a claim holds: longer than an attempt may take. Whoever claimed it and died is taken over after that.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Pages looked at for one channel in one claim.
+const LOOKED_AT_MAX: usize = 500;
+
+/// A page that was claimed and is to be sent now.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub incident: Arc<Incident>,
+    pub page: PageRecord,
+}
+
+impl Claimed {
+    /// Which attempt this is, from 1; with it the outcome is recorded.
+    pub fn attempt(&self) -> u32 {
+        self.page.claims
+    }
+}
+
+/// Channels that have pages in their outbox, with the instant of the first.
+pub fn channels(reader: &Reader<'_>) -> Result<BTreeMap<String, Timestamp>, Error> {
+    let all = keys::all_outbox();
+    let end = keys::after(&all);
+    let mut from = all;
+    let mut found = BTreeMap::new();
+    loop {
+        let mut next = None;
+        reader.scan_keys(&from, &end, Order::Forward, &mut |key| {
+            next = keys::read_outbox(key);
+            Ok(ControlFlow::Break(()))
+        })?;
+        let Some((channel, at, _, _)) = next else {
+            return Ok(found);
+        };
+        from = keys::after(&keys::outbox_of(&channel));
+        found.insert(channel, at);
+    }
+}
+
+/// Claims at most `most` pages of a channel that may be sent at `now`.
+pub fn claim(
+    tx: &mut Tx<'_, '_>,
+    channel: &str,
+    most: usize,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, Failure<Infallible>> {
+    let mut due = Vec::new();
+    let from = keys::outbox_of(channel);
+    let to = keys::outbox(channel, now.shifted(1), 0, 0);
+    tx.read()
+        .scan_keys(&from, &to, Order::Forward, &mut |key| {
+            due.extend(keys::read_outbox(key));
+            Ok(if due.len() < LOOKED_AT_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
+    let mut claimed = Vec::new();
+    for (_, _, number, serial) in due {
+        if claimed.len() >= most {
+            break;
+        }
+        claimed.extend(claim_one(tx, number, serial, now)?);
+    }
+    Ok(claimed)
+}
+
+fn claim_one(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    serial: u32,
+    now: Timestamp,
+) -> Result<Option<Claimed>, Error> {
+    let Some(before) = tx.read().page(number, serial)? else {
+        return Ok(None);
+    };
+    let Some(incident) = tx.read().incident(number)? else {
+        return Ok(None);
+    };
+    let mut page = before.clone();
+    let escalates = matches!(page.issue.cause, Cause::Step | Cause::Exhaustion);
+    if escalates && let Some(clears_at) = incident.clears_at() {
+        // Nothing fires: kept back until it is clear, which drops it, or fires again, which releases it.
+        page.held = true;
+        page.next_at = Some(clears_at.max(now).plus(Duration::from_secs(1)));
+        tx.put_page(number, Some(&before), &page);
+        return Ok(None);
+    }
+    if let Some(why) = page.dropped.clone() {
+        // Its delivery died after it was dropped.
+        page.state = PageState::Dropped;
+        page.next_at = None;
+        page.dropped = Some(why);
+        tx.put_page(number, Some(&before), &page);
+        return Ok(None);
+    }
+    page.state = PageState::Sending;
+    page.claims += 1;
+    page.first_attempt_at = page.first_attempt_at.or(Some(now));
+    page.next_at = Some(now.plus(LEASE));
+    tx.put_page(number, Some(&before), &page);
+    Ok(Some(Claimed { incident, page }))
+}
+
+/// Records how an attempt ended. A claim that was taken over meanwhile changes nothing.
+pub fn record_outcome(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    serial: u32,
+    claim: u32,
+    outcome: &Outcome,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<Infallible>> {
+    let Some(before) = tx.read().page(number, serial)? else {
+        return Ok(());
+    };
+    if before.claims != claim || before.state != PageState::Sending {
+        return Ok(());
+    }
+    let mut page = before.clone();
+    let made = u32::try_from(page.attempts.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    let first = page.first_attempt_at.unwrap_or(now);
+    let seed = tx
+        .with(number, |incident| seed(incident, serial))?
+        .unwrap_or_default();
+    let (state, next_at, result, detail) = match outcome {
+        Outcome::Delivered { detail } => (
+            PageState::Delivered,
+            None,
+            AttemptOutcome::Delivered,
+            detail.clone(),
+        ),
+        Outcome::Rejected { why } => (PageState::Failed, None, AttemptOutcome::Failed, why.clone()),
+        Outcome::Retry { why, .. } if page.dropped.is_some() => {
+            (PageState::Dropped, None, AttemptOutcome::Retry, why.clone())
+        }
+        Outcome::Retry { after, why } => match next_attempt(made, first, *after, seed, now) {
+            Some(at) => (
+                PageState::Waiting,
+                Some(at),
+                AttemptOutcome::Retry,
+                why.clone(),
+            ),
+            None => (
+                PageState::Failed,
+                None,
+                AttemptOutcome::Failed,
+                format!("{why}; given up after {made} attempts"),
+            ),
+        },
+    };
+    page.state = state;
+    page.next_at = next_at;
+    page.attempts.push(Attempt {
+        at: now,
+        outcome: result,
+        detail: detail.clone(),
+    });
+    tx.put_page(number, Some(&before), &page);
+    let command = Command::Attempted {
+        serial,
+        attempt: made,
+        outcome: result,
+        detail,
+    };
+    let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
+    tx.settle(in_force, now)?;
+    Ok(())
+}
+
+/// Ends every claim: called when the store was opened by a process that is alone with it, so that nothing waits for the
+/// lease of one that died.
+pub fn release_claims(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Failure<Infallible>> {
+    let all = keys::all_outbox();
+    let mut slots = Vec::new();
+    tx.read()
+        .scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
+            slots.extend(keys::read_outbox(key));
+            Ok(ControlFlow::Continue(()))
+        })?;
+    let mut released = 0;
+    for (_, _, number, serial) in slots {
+        let Some(before) = tx.read().page(number, serial)? else {
+            continue;
+        };
+        if before.state != PageState::Sending {
+            continue;
+        }
+        let mut page = before.clone();
+        page.state = PageState::Waiting;
+        page.next_at = Some(now);
+        tx.put_page(number, Some(&before), &page);
+        released += 1;
+    }
+    Ok(released)
+}
+
+/// Spreads retries of pages that failed together: by what they are about, and not by the order in which they came.
+fn seed(incident: &Incident, serial: u32) -> u64 {
+    let about = incident
+        .opened
+        .dedup_key
+        .as_ref()
+        .unwrap_or(&incident.opened.title);
+    about.bytes().fold(u64::from(serial), |seed, byte| {
+        seed.rotate_left(7).wrapping_mul(31) ^ u64::from(byte)
+    })
+}

@@ -1,0 +1,212 @@
+//! What a store engine does: jobs that decide against the state, gathered into groups that are durable before anybody is answered.
+
+use crate::domain::time::Timestamp;
+use crate::store::error::Error;
+use crate::store::overlay::Changes;
+use crate::store::overlay::Layered;
+use std::any::Any;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Table byte, then big-endian parts, so that ranges are scans. Tables 0 and 255 are not to be used.
+pub type Key = Vec<u8>;
+
+/// Where the keys of all tables begin.
+pub const FIRST: &[u8] = &[1];
+
+/// Where they end.
+pub const LAST: &[u8] = &[u8::MAX];
+
+/// What a scan calls for each record; it ends the scan with `Break`.
+pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error> + 'a;
+
+/// Which end of a range comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Forward,
+    Reverse,
+}
+
+/// Committed state, or committed and staged.
+pub trait Reads {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The records with `from <= key < to` in order, until `each` says `Break`.
+    fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error>;
+}
+
+/// The state as a job sees it: committed, what the group already changed, and its own changes.
+pub struct Stage<'a> {
+    committed: &'a dyn Reads,
+    group: &'a Changes,
+    own: Changes,
+}
+
+impl<'a> Stage<'a> {
+    /// The stage of the next job of a group that has changed `group` so far.
+    pub fn new(committed: &'a dyn Reads, group: &'a Changes) -> Self {
+        Self {
+            committed,
+            group,
+            own: Changes::new(),
+        }
+    }
+
+    pub fn put(&mut self, key: Key, value: Vec<u8>) {
+        debug_assert!(key.as_slice() >= FIRST && key.as_slice() < LAST);
+        self.own.insert(key, Some(value));
+    }
+
+    pub fn remove(&mut self, key: Key) {
+        debug_assert!(key.as_slice() >= FIRST && key.as_slice() < LAST);
+        self.own.insert(key, None);
+    }
+
+    /// What the job changed.
+    pub fn into_changes(self) -> Changes {
+        self.own
+    }
+}
+
+impl Reads for Stage<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let group = Layered::new(self.committed, self.group);
+        Layered::new(&group, &self.own).get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
+        let group = Layered::new(self.committed, self.group);
+        Layered::new(&group, &self.own).scan(from, to, order, each)
+    }
+}
+
+impl fmt::Debug for Stage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("group", &self.group.len())
+            .field("own", &self.own.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a job's changes stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Yes,
+    /// A refusal: what the job changed is dropped.
+    No,
+}
+
+/// Called once the group is on disk, or could not be brought there.
+pub type Done = Box<dyn FnOnce(Result<(), Arc<Error>>) + Send>;
+
+/// Decides and changes; runs once, alone, on the engine's writer.
+pub type Job = Box<dyn FnOnce(&mut Stage<'_>) -> (Keep, Done) + Send>;
+
+/// A job that decides by `decide` and always answers: with the decision once the group is durable, or with why it is not.
+pub fn job<T: Send + 'static>(
+    decide: impl FnOnce(&mut Stage<'_>) -> (Keep, T) + Send + 'static,
+    answer: impl FnOnce(Result<T, Arc<Error>>) + Send + 'static,
+) -> Job {
+    Box::new(
+        move |stage| match catch_unwind(AssertUnwindSafe(|| decide(stage))) {
+            Ok((keep, decision)) => {
+                let done = move |result: Result<(), Arc<Error>>| answer(result.map(|()| decision));
+                (keep, Box::new(done))
+            }
+            Err(payload) => {
+                let why = panic_text(payload.as_ref());
+                let error = Arc::new(Error::Panicked { why });
+                (Keep::No, Box::new(move |_group| answer(Err(error))))
+            }
+        },
+    )
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    match payload.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => "no message".to_owned(),
+    }
+}
+
+/// Who asks. Each has its own queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Refused when its queue or the disk is full.
+    Intake,
+    /// What pages people: goes first, and may use the reserve of a full disk.
+    Engine,
+}
+
+/// A store below the domain: keys, values, groups.
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Runs the job in the next group; its `Done` is called once that is durable, or failed.
+    /// Refused at once, without running it: `Busy`, `Full`, `Poisoned`, `Closed`.
+    /// A job that panics has made no `Done`; [`job`] makes jobs that answer even so.
+    fn submit(&self, class: Class, job: Job) -> Result<(), Error>;
+
+    /// Reads of durable state on the caller's thread, as of one sequence. Hold it briefly.
+    fn view(&self) -> Box<dyn Reads + '_>;
+
+    fn status(&self) -> Status;
+
+    /// Writes a backup of one sequence to `to` while work goes on.
+    fn backup(&self, to: &Path, made_at: Timestamp) -> Result<BackupInfo, Error>;
+
+    /// Brings the state to disk, writes a snapshot if one is due, and removes the segments both cover.
+    fn checkpoint(&self) -> Result<(), Error>;
+
+    /// Finishes what waits, syncs, and stops the engine's threads.
+    fn close(&self) -> Result<(), Error>;
+}
+
+/// How an engine is doing, for the health page and the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The last durable group.
+    pub sequence: u64,
+    /// The last group in the state; those after it are in the journal and in memory.
+    pub applied: u64,
+    /// The last group for which the state is known to be on disk.
+    pub checkpointed: u64,
+    /// The group of the newest verified snapshot.
+    pub snapshot: Option<u64>,
+    pub journal_bytes: u64,
+    pub n_segments: usize,
+    /// What the engine may still write when the disk is full.
+    pub reserve_bytes: u64,
+    pub n_waiting: usize,
+    /// What groups not yet in the state take in memory.
+    pub overlay_bytes: usize,
+    pub last_sync_ms: u64,
+    /// Whether intake was last refused for want of room.
+    pub full: bool,
+    /// Why nothing is written any more.
+    pub poisoned: Option<String>,
+    pub last_error: Option<String>,
+    /// Why the state was built again when the store was opened.
+    pub rebuilt: Option<String>,
+    /// What was cut off the end of the journal when the store was opened.
+    pub cut: Option<String>,
+}
+
+/// A backup that was written or verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupInfo {
+    pub path: PathBuf,
+    pub sequence: u64,
+    pub made_at: Timestamp,
+    /// Lines of records; a key that changed while the backup was written comes more than once.
+    pub n_records: u64,
+    pub size_bytes: u64,
+}

@@ -1,0 +1,119 @@
+//! Why the store refused or failed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system said no. `what` completes "cannot …".
+    #[error("cannot {what}")]
+    Io { what: String, source: io::Error },
+    /// What was read is not what was written.
+    #[error("{}{place} is damaged: {why}", file.display())]
+    Corrupt {
+        file: PathBuf,
+        place: Place,
+        why: String,
+    },
+    /// The disk has no room for what intake may use.
+    #[error("the disk of the store is full")]
+    Full,
+    /// More waits than may wait.
+    #[error("the store has too much waiting")]
+    Busy,
+    /// A write or a sync failed, so that nobody knows what is on disk: no write is taken until a restart.
+    #[error("the store takes no writes until it is restarted: {why}")]
+    Poisoned { why: String },
+    /// Another process has it.
+    #[error("the store at {} is in use by another process", path.display())]
+    Locked { path: PathBuf },
+    /// The job that was to decide panicked; its changes were dropped.
+    #[error("the job panicked: {why}")]
+    Panicked { why: String },
+    /// One job wanted to change more than a group may.
+    #[error("one transaction changes {bytes} bytes, at most {most} are taken")]
+    TooLarge { bytes: usize, most: usize },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A later version of the program wrote it.
+    #[error("{} has schema {found}, this program knows up to {known}", file.display())]
+    NewerSchema {
+        file: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    /// A backup is restored into an empty directory only.
+    #[error("{} is not empty", path.display())]
+    NotEmpty { path: PathBuf },
+}
+
+impl Error {
+    /// What the operating system refused; `what` completes "cannot …". No room is `Full`.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        if is_full(&source) {
+            return Self::Full;
+        }
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    /// Damage at a byte of a file.
+    pub fn at(file: impl Into<PathBuf>, offset: u64, why: impl Into<String>) -> Self {
+        Self::Corrupt {
+            file: file.into(),
+            place: Place::Offset(offset),
+            why: why.into(),
+        }
+    }
+
+    /// Damage of a file or directory as a whole.
+    pub fn damaged(file: impl Into<PathBuf>, why: impl Into<String>) -> Self {
+        Self::Corrupt {
+            file: file.into(),
+            place: Place::Whole,
+            why: why.into(),
+        }
+    }
+
+    /// A record whose value cannot be read.
+    pub fn record(key: &[u8], why: impl Into<String>) -> Self {
+        Self::Corrupt {
+            file: PathBuf::from("the state"),
+            place: Place::Key(key.to_vec()),
+            why: why.into(),
+        }
+    }
+}
+
+/// Where in a file the damage is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Offset(u64),
+    Line(u64),
+    Key(Vec<u8>),
+    Whole,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => write!(f, " at byte {offset}"),
+            Self::Line(line) => write!(f, " at line {line}"),
+            Self::Key(key) => write!(f, " at key {}", hex::encode(key)),
+            Self::Whole => Ok(()),
+        }
+    }
+}
+
+/// No space left, or the quota is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

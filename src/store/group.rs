@@ -1,0 +1,71 @@
+//! How the changes of a group are written as the payload of a journal frame: a count, then for each key whether it is put, its length, it, and its value likewise.
+
+use crate::store::overlay::Changes;
+
+/// The schema of payloads that are written; those up to it can be read.
+pub const SCHEMA: u32 = 1;
+
+const REMOVE: u8 = 0;
+const PUT: u8 = 1;
+
+/// The payload of a frame.
+pub fn encode(changes: &Changes) -> Vec<u8> {
+    let mut payload = Vec::new();
+    length(&mut payload, changes.len());
+    for (key, value) in changes {
+        payload.push(if value.is_some() { PUT } else { REMOVE });
+        bytes(&mut payload, key);
+        if let Some(value) = value {
+            bytes(&mut payload, value);
+        }
+    }
+    payload
+}
+
+/// The changes a payload holds, or why it cannot be read.
+pub fn decode(payload: &[u8]) -> Result<Changes, String> {
+    let mut rest = payload;
+    let mut changes = Changes::new();
+    for _ in 0..take_length(&mut rest)? {
+        let kind = take(&mut rest, 1)?.first().copied();
+        let key = take_bytes(&mut rest)?.to_vec();
+        let value = match kind {
+            Some(REMOVE) => None,
+            Some(PUT) => Some(take_bytes(&mut rest)?.to_vec()),
+            other => return Err(format!("a change is of kind {other:?}, 0 or 1 was wanted")),
+        };
+        changes.insert(key, value);
+    }
+    if !rest.is_empty() {
+        return Err(format!("{} bytes follow the last change", rest.len()));
+    }
+    Ok(changes)
+}
+
+fn length(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("groups are limited far below 4 GiB");
+    out.extend_from_slice(&length.to_be_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    length(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn take<'a>(rest: &mut &'a [u8], n: usize) -> Result<&'a [u8], String> {
+    let Some((taken, after)) = rest.split_at_checked(n) else {
+        return Err(format!("{n} bytes were wanted, {} are left", rest.len()));
+    };
+    *rest = after;
+    Ok(taken)
+}
+
+fn take_length(rest: &mut &[u8]) -> Result<usize, String> {
+    let taken = take(rest, 4)?.try_into().unwrap_or_default();
+    Ok(usize::try_from(u32::from_be_bytes(taken)).unwrap_or(usize::MAX))
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    let n = take_length(rest)?;
+    take(rest, n)
+}

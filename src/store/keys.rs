@@ -1,0 +1,283 @@
+//! Where each record lies: a table byte, then big-endian parts, so that ranges are scans in order.
+
+use crate::domain::alert::Fingerprint;
+use crate::domain::time::Timestamp;
+use crate::store::engine::Key;
+
+const META: u8 = b'M';
+const ALERT: u8 = b'A';
+const SEEN: u8 = b'S';
+const CHANGED: u8 = b'J';
+const CHECK: u8 = b'R';
+const EVENT: u8 = b'E';
+const HEAD: u8 = b'H';
+const OPEN: u8 = b'o';
+const KEY: u8 = b'K';
+const DUE: u8 = b'D';
+const MEMBER: u8 = b'U';
+const TALLY: u8 = b'C';
+const PAGE: u8 = b'P';
+const OUTBOX: u8 = b'Q';
+const DEAD_LETTER: u8 = b'X';
+const TRANSITION: u8 = b'T';
+const IDEMPOTENCY: u8 = b'I';
+const IDEMPOTENCY_ENDS: u8 = b'i';
+const PENDING: u8 = b'W';
+const PENDING_DUE: u8 = b'V';
+const OVERRIDE: u8 = b'O';
+const QUARANTINE: u8 = b'z';
+
+/// Instants sort as unsigned numbers: the sign bit is flipped.
+fn instant(at: Timestamp) -> [u8; 8] {
+    (at.as_millis() ^ i64::MIN).to_be_bytes()
+}
+
+fn key(table: u8, parts: &[&[u8]]) -> Key {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// The first key after every key that begins with `prefix`.
+pub(crate) fn after(prefix: &[u8]) -> Key {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            break;
+        }
+    }
+    end
+}
+
+/// The number that a key ends in.
+pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
+    let tail = key
+        .len()
+        .checked_sub(8)
+        .and_then(|start| key.get(start..))?;
+    tail.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The instant that stands in a key at `offset`.
+pub(crate) fn instant_at(key: &[u8], offset: usize) -> Option<Timestamp> {
+    let bytes = key.get(offset..offset + 8)?;
+    let bits: [u8; 8] = bytes.try_into().ok()?;
+    Some(Timestamp::from_millis(i64::from_be_bytes(bits) ^ i64::MIN))
+}
+
+pub(crate) fn meta(name: &str) -> Key {
+    key(META, &[name.as_bytes()])
+}
+
+pub(crate) fn alert(fingerprint: Fingerprint) -> Key {
+    key(ALERT, &[&fingerprint.0.to_be_bytes()])
+}
+
+/// How often an alert was received: small, written at each repeat.
+pub(crate) fn seen(fingerprint: Fingerprint) -> Key {
+    key(SEEN, &[&fingerprint.0.to_be_bytes()])
+}
+
+/// Alerts by their last change, for lists.
+pub(crate) fn changed(at: Timestamp, fingerprint: Fingerprint) -> Key {
+    key(CHANGED, &[&instant(at), &fingerprint.0.to_be_bytes()])
+}
+
+pub(crate) fn all_changed() -> Key {
+    key(CHANGED, &[])
+}
+
+/// Alerts whose last change was before `at`.
+pub(crate) fn changed_before(at: Timestamp) -> Key {
+    key(CHANGED, &[&instant(at)])
+}
+
+pub(crate) fn check(fingerprint: Fingerprint) -> Key {
+    key(CHECK, &[&fingerprint.0.to_be_bytes()])
+}
+
+pub(crate) fn all_checks() -> Key {
+    key(CHECK, &[])
+}
+
+pub(crate) fn event(incident: u64, seq: u64) -> Key {
+    key(EVENT, &[&incident.to_be_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn head(incident: u64) -> Key {
+    key(HEAD, &[&incident.to_be_bytes()])
+}
+
+pub(crate) fn all_heads() -> Key {
+    key(HEAD, &[])
+}
+
+pub(crate) fn open(incident: u64) -> Key {
+    key(OPEN, &[&incident.to_be_bytes()])
+}
+
+pub(crate) fn all_open() -> Key {
+    key(OPEN, &[])
+}
+
+/// The last incident of a dedup key. Keys may be long; the record holds the text, to be compared.
+pub(crate) fn dedup(dedup_key: &str) -> Key {
+    key(KEY, &[dedup_key.as_bytes()])
+}
+
+pub(crate) fn due(at: Timestamp, incident: u64) -> Key {
+    key(DUE, &[&instant(at), &incident.to_be_bytes()])
+}
+
+pub(crate) fn all_due() -> Key {
+    key(DUE, &[])
+}
+
+pub(crate) fn member(incident: u64, fingerprint: Fingerprint) -> Key {
+    key(
+        MEMBER,
+        &[&incident.to_be_bytes(), &fingerprint.0.to_be_bytes()],
+    )
+}
+
+pub(crate) fn members(incident: u64) -> Key {
+    key(MEMBER, &[&incident.to_be_bytes()])
+}
+
+/// How often alerts of an incident were received.
+pub(crate) fn tally(incident: u64) -> Key {
+    key(TALLY, &[&incident.to_be_bytes()])
+}
+
+pub(crate) fn page(incident: u64, serial: u32) -> Key {
+    key(PAGE, &[&incident.to_be_bytes(), &serial.to_be_bytes()])
+}
+
+pub(crate) fn pages(incident: u64) -> Key {
+    key(PAGE, &[&incident.to_be_bytes()])
+}
+
+/// Pages to be sent, by channel and then by time, so that one channel that hangs hides no other.
+pub(crate) fn outbox(channel: &str, at: Timestamp, incident: u64, serial: u32) -> Key {
+    let parts: [&[u8]; 4] = [
+        &outbox_of(channel),
+        &instant(at),
+        &incident.to_be_bytes(),
+        &u64::from(serial).to_be_bytes(),
+    ];
+    parts.concat()
+}
+
+/// The outbox of one channel.
+pub(crate) fn outbox_of(channel: &str) -> Key {
+    key(OUTBOX, &[channel.as_bytes(), &[0]])
+}
+
+pub(crate) fn all_outbox() -> Key {
+    key(OUTBOX, &[])
+}
+
+/// Channel, instant, incident and serial of an outbox key.
+pub(crate) fn read_outbox(key: &[u8]) -> Option<(String, Timestamp, u64, u32)> {
+    const TAIL: usize = 24;
+    let tail = key.len().checked_sub(TAIL)?;
+    let channel = std::str::from_utf8(key.get(1..tail.checked_sub(1)?)?).ok()?;
+    let incident = last_number(key.get(..key.len() - 8)?)?;
+    let serial = u32::try_from(last_number(key)?).ok()?;
+    Some((channel.to_owned(), instant_at(key, tail)?, incident, serial))
+}
+
+pub(crate) fn dead_letter(id: u64) -> Key {
+    key(DEAD_LETTER, &[&id.to_be_bytes()])
+}
+
+pub(crate) fn all_dead_letters() -> Key {
+    key(DEAD_LETTER, &[])
+}
+
+/// Transitions of alerts, in order of time.
+pub(crate) fn transition(at: Timestamp, seq: u64) -> Key {
+    key(TRANSITION, &[&instant(at), &seq.to_be_bytes()])
+}
+
+pub(crate) fn all_transitions() -> Key {
+    key(TRANSITION, &[])
+}
+
+pub(crate) fn transitions_before(at: Timestamp) -> Key {
+    key(TRANSITION, &[&instant(at)])
+}
+
+pub(crate) fn idempotency(text: &str) -> Key {
+    key(IDEMPOTENCY, &[text.as_bytes()])
+}
+
+pub(crate) fn idempotency_ends(at: Timestamp, text: &str) -> Key {
+    key(IDEMPOTENCY_ENDS, &[&instant(at), text.as_bytes()])
+}
+
+pub(crate) fn all_idempotency_ends() -> Key {
+    key(IDEMPOTENCY_ENDS, &[])
+}
+
+pub(crate) fn idempotency_ended_before(at: Timestamp) -> Key {
+    key(IDEMPOTENCY_ENDS, &[&instant(at)])
+}
+
+pub(crate) fn pending(dedup_key: &str) -> Key {
+    key(PENDING, &[dedup_key.as_bytes()])
+}
+
+pub(crate) fn pending_due(at: Timestamp, dedup_key: &str) -> Key {
+    key(PENDING_DUE, &[&instant(at), dedup_key.as_bytes()])
+}
+
+pub(crate) fn all_pending_due() -> Key {
+    key(PENDING_DUE, &[])
+}
+
+pub(crate) fn schedule_override(schedule: &str, id: u64) -> Key {
+    key(OVERRIDE, &[schedule.as_bytes(), &[0], &id.to_be_bytes()])
+}
+
+pub(crate) fn all_overrides() -> Key {
+    key(OVERRIDE, &[])
+}
+
+/// The schedule of an override's key.
+pub(crate) fn schedule_of(key: &[u8]) -> Option<String> {
+    let end = key.len().checked_sub(9)?;
+    std::str::from_utf8(key.get(1..end)?)
+        .ok()
+        .map(str::to_owned)
+}
+
+pub(crate) fn quarantine(incident: u64) -> Key {
+    key(QUARANTINE, &[&incident.to_be_bytes()])
+}
+
+pub(crate) fn all_quarantined() -> Key {
+    key(QUARANTINE, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_their_parts_do() {
+        let at = Timestamp::from_millis;
+        assert!(due(at(-1), 9) < due(at(0), 1));
+        assert!(due(at(5), 1) < due(at(5), 2));
+        assert!(due(at(5), 2) < after(&all_due()));
+    }
+
+    #[test]
+    fn an_outbox_key_is_read_back() {
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        let read = read_outbox(&outbox("ops-hook", at, 12, 3));
+        assert_eq!(read, Some(("ops-hook".to_owned(), at, 12, 3)));
+    }
+}

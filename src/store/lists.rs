@@ -1,0 +1,316 @@
+//! Pages of lists, newest first, with a cursor; bounded work for each answer.
+
+use crate::domain::alert::{Alert, Fingerprint, Status};
+use crate::domain::phase::Phase;
+use crate::domain::severity::Severity;
+use crate::domain::time::Timestamp;
+use crate::store::engine::Order;
+use crate::store::error::Error;
+use crate::store::keys;
+use crate::store::read::Reader;
+use crate::store::records::{DeadLetter, Head, PageState, Seen, Transition};
+use std::ops::ControlFlow;
+
+/// Records looked at for one answer; a filter that fits few of them gives a short page and a cursor.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<String>,
+}
+
+/// Which incidents are wanted; what is none fits all.
+#[derive(Clone, Debug, Default)]
+pub struct IncidentFilter {
+    pub open: Option<bool>,
+    pub severity: Option<Severity>,
+    pub phase: Option<Phase>,
+    pub team: Option<String>,
+    /// A part of the title or of the dedup key, or the number.
+    pub text: Option<String>,
+}
+
+impl IncidentFilter {
+    fn fits(&self, number: u64, head: &Head) -> bool {
+        let text_fits = |text: &String| {
+            let text = text.to_lowercase();
+            head.title.to_lowercase().contains(&text)
+                || head
+                    .dedup_key
+                    .as_ref()
+                    .is_some_and(|key| key.to_lowercase().contains(&text))
+                || number.to_string() == text.trim_start_matches('#')
+        };
+        self.open.is_none_or(|open| head.open == open)
+            && self
+                .severity
+                .is_none_or(|severity| head.severity == severity)
+            && self.phase.is_none_or(|phase| head.phase == phase)
+            && self
+                .team
+                .as_ref()
+                .is_none_or(|team| head.team.as_ref() == Some(team))
+            && self.text.as_ref().is_none_or(text_fits)
+    }
+}
+
+/// Numbers of incidents that fit, newest first, below `before`.
+pub fn incidents(
+    reader: &Reader<'_>,
+    filter: &IncidentFilter,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Page<u64>, Error> {
+    let only_open = filter.open == Some(true);
+    let all = if only_open {
+        keys::all_open()
+    } else {
+        keys::all_heads()
+    };
+    let end = match before {
+        Some(number) if only_open => keys::open(number),
+        Some(number) => keys::head(number),
+        None => keys::after(&all),
+    };
+    let mut page = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    let mut looked_at = 0;
+    let mut last = None;
+    reader.scan_keys(&all, &end, Order::Reverse, &mut |key| {
+        let Some(number) = keys::last_number(key) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
+            page.next = last.map(|last: u64| last.to_string());
+            return Ok(ControlFlow::Break(()));
+        }
+        looked_at += 1;
+        last = Some(number);
+        if reader
+            .head(number)?
+            .is_some_and(|head| filter.fits(number, &head))
+        {
+            page.items.push(number);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(page)
+}
+
+/// Numbers of all open incidents.
+pub fn open_incidents(reader: &Reader<'_>) -> Result<Vec<u64>, Error> {
+    let all = keys::all_open();
+    let mut numbers = Vec::new();
+    reader.scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
+        numbers.extend(keys::last_number(key));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(numbers)
+}
+
+/// Incidents with something due at `now`, the longest due first, at most `most`.
+pub fn due_incidents(reader: &Reader<'_>, now: Timestamp, most: usize) -> Result<Vec<u64>, Error> {
+    let mut numbers = Vec::new();
+    reader.scan_keys(
+        &keys::all_due(),
+        &keys::due(now.shifted(1), 0),
+        Order::Forward,
+        &mut |key| {
+            numbers.extend(keys::last_number(key));
+            Ok(if numbers.len() < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        },
+    )?;
+    Ok(numbers)
+}
+
+/// When the next incident has something due.
+pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
+    let all = keys::all_due();
+    let mut first = None;
+    reader.scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
+        first = keys::instant_at(key, 1);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(first)
+}
+
+/// Whether the due index has an incident at an instant: what the audit holds against its state.
+pub fn is_due_at(reader: &Reader<'_>, number: u64, at: Timestamp) -> Result<bool, Error> {
+    Ok(reader.get::<()>(&keys::due(at, number))?.is_some())
+}
+
+/// Whether a page that has not ended stands in the outbox.
+pub fn is_in_outbox(reader: &Reader<'_>, number: u64, serial: u32) -> Result<bool, Error> {
+    let Some(page) = reader.page(number, serial)? else {
+        return Ok(false);
+    };
+    let slot = page
+        .next_at
+        .map(|at| keys::outbox(&page.issue.channel, at, number, serial));
+    match (page.state, slot) {
+        (PageState::Waiting | PageState::Sending, Some(slot)) => {
+            Ok(reader.get::<()>(&slot)?.is_some())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// An alert with its counts.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub fingerprint: Fingerprint,
+    pub alert: Alert,
+    pub seen: Option<Seen>,
+}
+
+/// Alerts by their last change, newest first; the cursor is that of the page before.
+pub fn alerts(
+    reader: &Reader<'_>,
+    status: Option<Status>,
+    before: Option<(Timestamp, Fingerprint)>,
+    limit: usize,
+) -> Result<Page<Listed>, Error> {
+    let all = keys::all_changed();
+    let end = match before {
+        Some((at, fingerprint)) => keys::changed(at, fingerprint),
+        None => keys::after(&all),
+    };
+    let mut page = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    let mut looked_at = 0;
+    let mut last = None;
+    reader.scan_keys(&all, &end, Order::Reverse, &mut |key| {
+        let (Some(at), Some(fingerprint)) = (
+            keys::instant_at(key, 1),
+            keys::last_number(key).map(Fingerprint),
+        ) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
+            page.next = last.map(|(at, fingerprint)| alert_cursor(at, fingerprint));
+            return Ok(ControlFlow::Break(()));
+        }
+        looked_at += 1;
+        last = Some((at, fingerprint));
+        if let Some(listed) = listed(reader, fingerprint)?
+            && status.is_none_or(|status| listed.alert.status == status)
+        {
+            page.items.push(listed);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(page)
+}
+
+/// The alerts of an incident, in order of their fingerprints, after one.
+pub fn alerts_of(
+    reader: &Reader<'_>,
+    incident: u64,
+    after: Option<Fingerprint>,
+    limit: usize,
+) -> Result<Page<Listed>, Error> {
+    let all = keys::members(incident);
+    let from = match after {
+        Some(fingerprint) => keys::after(&keys::member(incident, fingerprint)),
+        None => all.clone(),
+    };
+    let mut page = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    reader.scan_keys(&from, &keys::after(&all), Order::Forward, &mut |key| {
+        if page.items.len() >= limit {
+            page.next = page
+                .items
+                .last()
+                .map(|last: &Listed| last.fingerprint.to_string());
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some(fingerprint) = keys::last_number(key).map(Fingerprint) {
+            page.items.extend(listed(reader, fingerprint)?);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(page)
+}
+
+pub fn listed(reader: &Reader<'_>, fingerprint: Fingerprint) -> Result<Option<Listed>, Error> {
+    let Some(alert) = reader.alert(fingerprint)? else {
+        return Ok(None);
+    };
+    Ok(Some(Listed {
+        fingerprint,
+        alert,
+        seen: reader.seen(fingerprint)?,
+    }))
+}
+
+fn alert_cursor(at: Timestamp, fingerprint: Fingerprint) -> String {
+    format!("{}-{fingerprint}", at.as_millis())
+}
+
+/// Reads the cursor of a list of alerts.
+pub fn read_alert_cursor(text: &str) -> Option<(Timestamp, Fingerprint)> {
+    let (at, fingerprint) = text.rsplit_once('-')?;
+    Some((
+        Timestamp::from_millis(at.parse().ok()?),
+        fingerprint.parse().ok()?,
+    ))
+}
+
+/// Dead letters with their numbers, newest first, below `before`.
+pub fn dead_letters(
+    reader: &Reader<'_>,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Page<(u64, DeadLetter)>, Error> {
+    let all = keys::all_dead_letters();
+    let end = before.map_or_else(|| keys::after(&all), keys::dead_letter);
+    let mut page: Page<(u64, DeadLetter)> = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    reader.scan(
+        &all,
+        &end,
+        Order::Reverse,
+        &mut |key, letter: DeadLetter| {
+            if page.items.len() >= limit {
+                page.next = page.items.last().map(|(id, _)| id.to_string());
+                return Ok(ControlFlow::Break(()));
+            }
+            page.items
+                .extend(keys::last_number(key).map(|id| (id, letter)));
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(page)
+}
+
+/// Transitions of alerts in order of time, from an instant on.
+pub fn transitions(
+    reader: &Reader<'_>,
+    from: Timestamp,
+    each: &mut dyn FnMut(Timestamp, Transition) -> Result<ControlFlow<()>, Error>,
+) -> Result<(), Error> {
+    let end = keys::after(&keys::all_transitions());
+    reader.scan(
+        &keys::transitions_before(from),
+        &end,
+        Order::Forward,
+        &mut |key, transition: Transition| {
+            each(keys::instant_at(key, 1).unwrap_or(from), transition)
+        },
+    )
+}

@@ -1,0 +1,212 @@
+//! Typed reads of the state, for transactions and for answers.
+
+use crate::domain::alert::{Alert, Fingerprint};
+use crate::domain::incident::{Entry, Incident};
+use crate::domain::oncall::Overrides;
+use crate::domain::schedule::Override;
+use crate::store::Cache;
+use crate::store::engine::{Order, Reads};
+use crate::store::error::Error;
+use crate::store::keys;
+use crate::store::records::{CheckSeen, Head, KeyHolder, PageRecord, Pending, Quarantined, Seen};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What a scan of decoded records calls for each.
+type EachRecord<'e, T> = dyn FnMut(&[u8], T) -> Result<ControlFlow<()>, Error> + 'e;
+
+/// What a scan of keys calls for each.
+type EachKey<'e> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Error> + 'e;
+
+/// Reads records of one state.
+pub struct Reader<'a> {
+    reads: &'a dyn Reads,
+    cache: &'a Cache,
+}
+
+impl std::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
+        Self { reads, cache }
+    }
+
+    pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {
+        self.get(&keys::alert(fingerprint))
+    }
+
+    pub fn seen(&self, fingerprint: Fingerprint) -> Result<Option<Seen>, Error> {
+        self.get(&keys::seen(fingerprint))
+    }
+
+    /// How often alerts of an incident were received.
+    pub fn tally(&self, incident: u64) -> Result<u64, Error> {
+        Ok(self
+            .get::<Seen>(&keys::tally(incident))?
+            .map_or(0, |seen| seen.received))
+    }
+
+    pub fn check(&self, fingerprint: Fingerprint) -> Result<Option<CheckSeen>, Error> {
+        self.get(&keys::check(fingerprint))
+    }
+
+    pub fn head(&self, incident: u64) -> Result<Option<Head>, Error> {
+        self.get(&keys::head(incident))
+    }
+
+    /// The incident with this number, as its events make it.
+    pub fn incident(&self, number: u64) -> Result<Option<Arc<Incident>>, Error> {
+        let Some(head) = self.head(number)? else {
+            return Ok(None);
+        };
+        let cached = self.cache.get(number, head.seq);
+        if let Some(incident) = &cached
+            && incident.seq == head.seq
+        {
+            return Ok(cached);
+        }
+        let behind = cached.as_ref().map_or(0, |incident| incident.seq);
+        let entries = self.entries(number, behind + 1, u64::MAX)?;
+        let incident = match cached {
+            Some(cached) => {
+                let mut incident = (*cached).clone();
+                incident.catch_up(&entries);
+                incident
+            }
+            None => Incident::replay(&entries).ok_or_else(|| {
+                Error::record(
+                    &keys::event(number, 1),
+                    "the log does not begin with its opening",
+                )
+            })?,
+        };
+        let incident = Arc::new(incident);
+        Ok(Some(incident))
+    }
+
+    /// Entries of an incident's log with `from <= seq < to`.
+    pub fn entries(&self, number: u64, from: u64, to: u64) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        self.scan(
+            &keys::event(number, from),
+            &keys::event(number, to),
+            Order::Forward,
+            &mut |_key, entry: Entry| {
+                entries.push(entry);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(entries)
+    }
+
+    /// The last incident of a dedup key.
+    pub fn holder(&self, dedup_key: &str) -> Result<Option<u64>, Error> {
+        Ok(self
+            .get::<KeyHolder>(&keys::dedup(dedup_key))?
+            .map(|holder| holder.incident))
+    }
+
+    pub fn pending(&self, dedup_key: &str) -> Result<Option<Pending>, Error> {
+        self.get(&keys::pending(dedup_key))
+    }
+
+    pub fn page(&self, incident: u64, serial: u32) -> Result<Option<PageRecord>, Error> {
+        self.get(&keys::page(incident, serial))
+    }
+
+    pub fn pages(&self, incident: u64) -> Result<Vec<PageRecord>, Error> {
+        let prefix = keys::pages(incident);
+        let mut pages = Vec::new();
+        self.scan(
+            &prefix,
+            &keys::after(&prefix),
+            Order::Forward,
+            &mut |_key, page: PageRecord| {
+                pages.push(page);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(pages)
+    }
+
+    pub fn overrides(&self) -> Result<Overrides, Error> {
+        let mut overrides = Overrides::default();
+        let all = keys::all_overrides();
+        self.scan(
+            &all,
+            &keys::after(&all),
+            Order::Forward,
+            &mut |key, entry: Override| {
+                if let Some(schedule) = keys::schedule_of(key) {
+                    overrides.0.entry(schedule).or_default().push(entry);
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(overrides)
+    }
+
+    /// Incidents that could not be stepped.
+    pub fn quarantined(&self) -> Result<Vec<(u64, Quarantined)>, Error> {
+        let all = keys::all_quarantined();
+        let mut found = Vec::new();
+        self.scan(
+            &all,
+            &keys::after(&all),
+            Order::Forward,
+            &mut |key, quarantined: Quarantined| {
+                found.extend(keys::last_number(key).map(|number| (number, quarantined)));
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(found)
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        match self.reads.get(key)? {
+            Some(value) => decode(key, &value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Records of a range, decoded.
+    pub(crate) fn scan<T: DeserializeOwned>(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        each: &mut EachRecord<'_, T>,
+    ) -> Result<(), Error> {
+        self.reads.scan(from, to, order, &mut |key, value| {
+            each(key, decode(key, value)?)
+        })
+    }
+
+    /// Keys of a range, where they say everything.
+    pub(crate) fn scan_keys(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        each: &mut EachKey<'_>,
+    ) -> Result<(), Error> {
+        self.reads
+            .scan(from, to, order, &mut |key, _value| each(key))
+    }
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(value).map_err(|error| Error::record(key, error.to_string()))
+}
+
+/// Stored values are JSON: readable, and open to new fields.
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("records have text keys and no foreign code in their serialization")
+}

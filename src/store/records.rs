@@ -1,0 +1,180 @@
+//! What is stored beside events and alerts. Versioned by their fields: a new one has a default, none is renamed.
+
+use crate::domain::alert::{Fingerprint, Outcome, Status as AlertStatus};
+use crate::domain::incident::event::{AttemptOutcome, PageIssue};
+use crate::domain::phase::Phase;
+use crate::domain::severity::Severity;
+use crate::domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How often something was received, and when last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    #[serde(rename = "n")]
+    pub received: u64,
+    #[serde(rename = "at")]
+    pub last_at: Timestamp,
+}
+
+/// What lists filter incidents by, without replaying them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The last event: the version of the incident.
+    pub seq: u64,
+    pub open: bool,
+    pub severity: Severity,
+    pub phase: Phase,
+    #[serde(default)]
+    pub team: Option<String>,
+    pub title: String,
+    #[serde(default)]
+    pub dedup_key: Option<String>,
+    /// When the engine must look at it; the same instant stands in the due index.
+    #[serde(default)]
+    pub due_at: Option<Timestamp>,
+}
+
+/// The runs of a check that were counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSeen {
+    /// The latest finish that was counted.
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+    #[serde(default)]
+    pub runs: Vec<CountedRun>,
+}
+
+/// A run by its identity, and when it was counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedRun {
+    #[serde(default)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub attempt: Option<i64>,
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+    pub counted_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    Waiting,
+    /// Claimed by a delivery, until its lease ends.
+    Sending,
+    Delivered,
+    Failed,
+    Dropped,
+    Muted,
+}
+
+impl PageState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sending => "sending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::Muted => "muted",
+        }
+    }
+
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Sending)
+    }
+}
+
+/// One try to deliver a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    pub outcome: AttemptOutcome,
+    pub detail: String,
+}
+
+/// A page in the outbox, from being written down to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRecord {
+    #[serde(flatten)]
+    pub issue: PageIssue,
+    pub written_at: Timestamp,
+    pub state: PageState,
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Claims so far: the fencing number of the present one.
+    #[serde(default)]
+    pub claims: u32,
+    /// Where it stands in the outbox: when it may be sent; while it is being sent, when the claim ends.
+    #[serde(default)]
+    pub next_at: Option<Timestamp>,
+    #[serde(default)]
+    pub first_attempt_at: Option<Timestamp>,
+    /// Kept back while nothing of its incident fires.
+    #[serde(default)]
+    pub held: bool,
+    /// Why no further attempt is wanted, where one was under way when it was dropped.
+    #[serde(default)]
+    pub dropped: Option<String>,
+}
+
+/// Something received that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub at: Timestamp,
+    pub source: String,
+    pub kind: String,
+    pub reason: String,
+    pub path: String,
+    /// The item, cut to a limit.
+    pub item: String,
+}
+
+/// What became of an alert at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    pub fingerprint: Fingerprint,
+    pub change: Change,
+    pub status: AlertStatus,
+    pub source: String,
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    #[serde(default)]
+    pub starts_at: Option<Timestamp>,
+    #[serde(default)]
+    pub incident: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Fired,
+    Changed,
+    Resolved,
+    Stale,
+}
+
+/// Alerts of one key that fire and have not met their rule's `open.after`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Since when the key has had a firing alert at every moment.
+    pub since: Timestamp,
+    /// Each alert's `open.after`, in milliseconds.
+    pub members: BTreeMap<Fingerprint, u64>,
+    /// As it stands in the index.
+    pub due_at: Timestamp,
+}
+
+/// The last incident of a dedup key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyHolder {
+    pub incident: u64,
+}
+
+/// An incident that could not be stepped: it is left alone, and shouted about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    pub at: Timestamp,
+    pub why: String,
+}

@@ -1,0 +1,759 @@
+//! Recording a sender's report: every sighting is counted, routed by the rules, and joined to the incident of its key,
+//! in one transaction with the pages that follow.
+
+use crate::domain::alert::{
+    Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Sighting, Signal, Status, name_of,
+};
+use crate::domain::escalation::EscalationPolicy;
+use crate::domain::incident::Command;
+use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
+use crate::domain::oncall::{Book, DEFAULT_POLICY};
+use crate::domain::rule::{Opening, RuleSet, Verdict};
+use crate::domain::severity::Severity;
+use crate::domain::template::Facts;
+use crate::domain::time::{Timestamp, millis};
+use crate::store::error::Error;
+use crate::store::pending::mature_key;
+use crate::store::records::{Change, CountedRun, DeadLetter};
+use crate::store::tx::Tx;
+use crate::store::{Failure, InForce};
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a run of a check is remembered as counted.
+const RUN_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Runs of one check that are remembered; a check that runs more often than this in a day forgets the oldest.
+const RUNS_REMEMBERED_MAX: usize = 200;
+
+/// What a source sent, read by its kind.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub source: String,
+    pub kind: &'static str,
+    pub sightings: Vec<Sighting>,
+    pub rejected: Vec<DeadLetter>,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Incidents that it opened.
+    pub opened: BTreeSet<u64>,
+    /// Other open incidents that alerts in it belong to.
+    pub joined: BTreeSet<u64>,
+    pub n_repeats: u64,
+    pub n_late: u64,
+    pub n_unrouted: u64,
+    pub n_dropped: u64,
+    pub n_unknown_resolved: u64,
+    /// Why a dedup key is not what its template says.
+    pub warnings: Vec<String>,
+}
+
+/// Records a report. Once this is durable, every alert it counts and every page it causes survives a crash.
+pub fn record(
+    tx: &mut Tx<'_, '_>,
+    report: &Report,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<Recorded, Failure<std::convert::Infallible>> {
+    let mut recorder = Recorder {
+        tx,
+        report,
+        in_force,
+        now,
+        recorded: Recorded::default(),
+    };
+    for letter in &report.rejected {
+        recorder.tx.put_dead_letter(letter)?;
+    }
+    let mut checks: BTreeMap<Fingerprint, Vec<(&Sighting, Outcome, &Run)>> = BTreeMap::new();
+    let mut order: Vec<Fingerprint> = Vec::new();
+    for sighting in &report.sightings {
+        let fingerprint = sighting.labels.fingerprint();
+        match &sighting.said {
+            Said::Signal(Signal::Firing) => recorder.fires(sighting, &sighting.labels, None)?,
+            Said::Signal(Signal::Resolved) => recorder.resolves(sighting, fingerprint)?,
+            Said::Check { outcome, run } => {
+                let results = checks.entry(fingerprint).or_default();
+                if results.is_empty() {
+                    order.push(fingerprint);
+                }
+                results.push((sighting, *outcome, run));
+            }
+        }
+    }
+    for fingerprint in order {
+        let results = checks
+            .get(&fingerprint)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        recorder.check(fingerprint, results)?;
+    }
+    let mut recorded = recorder.recorded;
+    tx.settle(in_force, now)?;
+    let opened = recorded.opened.clone();
+    recorded.joined.retain(|number| !opened.contains(number));
+    Ok(recorded)
+}
+
+struct Recorder<'r, 't, 's> {
+    tx: &'r mut Tx<'t, 's>,
+    report: &'r Report,
+    in_force: &'r InForce,
+    now: Timestamp,
+    recorded: Recorded,
+}
+
+/// The labels of the alert that says that a check could not run.
+fn twin(labels: &Labels) -> Labels {
+    labels.with("check", "error")
+}
+
+impl Recorder<'_, '_, '_> {
+    /// All results of one check in one report: the worst counts, and one that could not run hides none that did.
+    fn check(
+        &mut self,
+        fingerprint: Fingerprint,
+        results: &[(&Sighting, Outcome, &Run)],
+    ) -> Result<(), Error> {
+        let ran = results
+            .iter()
+            .filter(|(_, outcome, _)| *outcome != Outcome::Error);
+        let worst = ran.max_by_key(|(_, outcome, _)| *outcome);
+        let error = results
+            .iter()
+            .find(|(_, outcome, _)| *outcome == Outcome::Error);
+        let Some((_, _, run)) = error.or(worst) else {
+            return Ok(());
+        };
+        let says_nothing =
+            error.is_none() && worst.is_none_or(|(_, outcome, _)| *outcome == Outcome::Skip);
+        if says_nothing {
+            return self.join_known(fingerprint);
+        }
+        if !self.counts(fingerprint, run)? {
+            self.recorded.n_late += 1;
+            return self.join_known(fingerprint);
+        }
+        if let Some((sighting, _, _)) = error {
+            self.fires(sighting, &twin(&sighting.labels), Some(Outcome::Error))?;
+        }
+        match worst {
+            Some((sighting, outcome @ (Outcome::Warn | Outcome::Fail), _)) => {
+                if error.is_none() {
+                    self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
+                }
+                self.fires(sighting, &sighting.labels, Some(*outcome))
+            }
+            Some((sighting, Outcome::Pass, _)) if error.is_none() => {
+                self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
+                self.resolves(sighting, fingerprint)
+            }
+            Some((_, Outcome::Pass | Outcome::Skip | Outcome::Error, _)) | None => Ok(()),
+        }
+    }
+
+    /// Whether a run's result counts: it is not older than the last that did, and was not counted before.
+    fn counts(&mut self, fingerprint: Fingerprint, run: &Run) -> Result<bool, Error> {
+        let mut seen = self.tx.read().check(fingerprint)?.unwrap_or_default();
+        // A finish ahead of our clock is read as the arrival: it must not outdate every later run.
+        let finished_at = run.finished_at.map(|at| at.min(self.now));
+        let is_older =
+            matches!((finished_at, seen.finished_at), (Some(this), Some(last)) if this < last);
+        let same = |counted: &CountedRun| {
+            (&counted.id, counted.attempt, counted.finished_at)
+                == (&run.id, run.attempt, run.finished_at)
+        };
+        let now = self.now;
+        let remembered = |counted: &CountedRun| now.since(counted.counted_at) < RUN_REMEMBERED_FOR;
+        let can_be_told = run.id.is_some() || run.finished_at.is_some();
+        if is_older
+            || (can_be_told
+                && seen
+                    .runs
+                    .iter()
+                    .any(|counted| remembered(counted) && same(counted)))
+        {
+            return Ok(false);
+        }
+        seen.runs.retain(remembered);
+        if can_be_told {
+            let Run {
+                id,
+                attempt,
+                finished_at,
+            } = run.clone();
+            seen.runs.push(CountedRun {
+                id,
+                attempt,
+                finished_at,
+                counted_at: now,
+            });
+        }
+        let excess = seen.runs.len().saturating_sub(RUNS_REMEMBERED_MAX);
+        seen.runs.drain(..excess);
+        seen.finished_at = seen.finished_at.max(finished_at);
+        self.tx.put_check(fingerprint, &seen);
+        Ok(true)
+    }
+
+    /// A result that changes nothing still names the incident its alert belongs to.
+    fn join_known(&mut self, fingerprint: Fingerprint) -> Result<(), Error> {
+        let incident = self
+            .tx
+            .read()
+            .alert(fingerprint)?
+            .and_then(|alert| alert.incident);
+        self.joined_if_open(incident)
+    }
+
+    fn joined_if_open(&mut self, incident: Option<u64>) -> Result<(), Error> {
+        if let Some(number) = incident
+            && self.tx.is_open(number)?
+        {
+            self.recorded.joined.insert(number);
+        }
+        Ok(())
+    }
+
+    fn fires(
+        &mut self,
+        sighting: &Sighting,
+        labels: &Labels,
+        outcome: Option<Outcome>,
+    ) -> Result<(), Error> {
+        let fingerprint = labels.fingerprint();
+        let attributes = self.attributes(sighting, outcome);
+        match self.tx.read().alert(fingerprint)? {
+            // One that no rule opened is judged again once the rules, or its words, have changed.
+            Some(alert)
+                if alert.is_heard_again(&self.in_force.rules.revision)
+                    && !self.is_opened_by_its_words(&alert, sighting, &attributes) =>
+            {
+                self.repeats(fingerprint, &alert, sighting, attributes, outcome)
+            }
+            known => self.begins(
+                fingerprint,
+                known.as_ref(),
+                sighting,
+                labels,
+                attributes,
+                outcome,
+            ),
+        }
+    }
+
+    /// An alert that opened nothing says something else now, and that opens: a check that warned and fails.
+    fn is_opened_by_its_words(
+        &self,
+        alert: &Alert,
+        sighting: &Sighting,
+        attributes: &Labels,
+    ) -> bool {
+        let changed = alert.attributes != *attributes || alert.annotations != sighting.annotations;
+        let facts = Facts {
+            labels: &alert.labels,
+            annotations: &sighting.annotations,
+            attributes,
+        };
+        alert.routed != Routed::Open
+            && changed
+            && opening_by_all(&self.in_force.rules, facts).is_some()
+    }
+
+    fn attributes(&self, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
+        let built_in = [
+            ("source", Some(self.report.source.as_str())),
+            ("kind", Some(self.report.kind)),
+            ("outcome", outcome.map(Outcome::as_str)),
+            ("severity", sighting.severity.as_deref()),
+        ];
+        let own = sighting
+            .attributes
+            .iter()
+            .filter(|(name, _)| built_in.iter().all(|(built_in, _)| built_in != name));
+        own.chain(
+            built_in
+                .iter()
+                .filter_map(|(name, value)| Some((*name, (*value)?))),
+        )
+        .collect()
+    }
+
+    /// Firing already: counted; written only where its words or attributes changed.
+    fn repeats(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: &Alert,
+        sighting: &Sighting,
+        attributes: Labels,
+        outcome: Option<Outcome>,
+    ) -> Result<(), Error> {
+        self.recorded.n_repeats += 1;
+        self.tx.count(fingerprint, before.incident, self.now)?;
+        self.joined_if_open(before.incident)?;
+        let same_words = before.annotations == sighting.annotations && before.outcome == outcome;
+        if same_words && same_but_sender(&before.attributes, &attributes) {
+            return Ok(());
+        }
+        let mut alert = before.clone();
+        alert.annotations = sighting.annotations.clone();
+        alert.attributes = attributes;
+        alert.outcome = outcome;
+        self.tx.put_alert(
+            fingerprint,
+            Some(before),
+            &alert,
+            Some(Change::Changed),
+            self.now,
+        )?;
+        let (Some(number), Status::Firing) = (alert.incident, alert.status) else {
+            return Ok(());
+        };
+        let severity = self.severity_by_its_rule(&alert);
+        self.command(
+            number,
+            &Command::AlertRejudged {
+                fingerprint,
+                severity,
+            },
+        )
+    }
+
+    /// By the rule by which it joined; if that is gone, by all.
+    fn severity_by_its_rule(&self, alert: &Alert) -> Severity {
+        let rules = &self.in_force.rules;
+        let facts = facts_of(alert);
+        let own = alert
+            .rule
+            .as_deref()
+            .and_then(|rule| rules.opening_of(rule));
+        let opening = own.or_else(|| opening_by_all(rules, facts));
+        opening.map_or(crate::domain::rule::DEFAULT_SEVERITY, |opening| {
+            opening.severity(facts).0
+        })
+    }
+
+    /// Fires, and did not before.
+    fn begins(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        sighting: &Sighting,
+        labels: &Labels,
+        attributes: Labels,
+        outcome: Option<Outcome>,
+    ) -> Result<(), Error> {
+        let mut alert = Alert {
+            labels: labels.clone(),
+            annotations: sighting.annotations.clone(),
+            attributes,
+            status: Status::Firing,
+            outcome,
+            source: self.report.source.clone(),
+            kind: self.report.kind.to_owned(),
+            starts_at: sighting.starts_at.unwrap_or(self.now),
+            ends_at: None,
+            changed_at: self.now,
+            incident: None,
+            rule: None,
+            routed: Routed::Unrouted,
+            pending_key: None,
+            judged_by: None,
+        };
+        let rules = std::sync::Arc::clone(&self.in_force.rules);
+        let of_incident = match before.and_then(|before| before.incident) {
+            Some(number) if self.tx.is_open(number)? => Some(number),
+            _ => None,
+        };
+        if let (Some(number), Some(before)) = (of_incident, before) {
+            alert.incident = Some(number);
+            alert.rule.clone_from(&before.rule);
+            alert.routed = Routed::Open;
+        }
+        let facts_alert = alert.clone();
+        let facts = facts_of(&facts_alert);
+        let own = alert
+            .rule
+            .as_deref()
+            .filter(|_| of_incident.is_some())
+            .and_then(|rule| rules.opening_of(rule));
+        let opening = match own {
+            Some(opening) => opening,
+            None => match rules.judge(facts) {
+                Verdict::Open(opening) => opening,
+                // Its rule is gone and no other opens; it stays with its incident all the same.
+                Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted
+                    if of_incident.is_some() =>
+                {
+                    return self.fires_again(fingerprint, before, &mut alert, None);
+                }
+                Verdict::Record { rule } => {
+                    alert.rule = Some(rule.to_owned());
+                    alert.routed = Routed::Record;
+                    return self.keep(fingerprint, before, alert);
+                }
+                Verdict::Drop { .. } => {
+                    self.recorded.n_dropped += 1;
+                    return Ok(());
+                }
+                Verdict::Unrouted => {
+                    self.recorded.n_unrouted += 1;
+                    return self.keep(fingerprint, before, alert);
+                }
+            },
+        };
+        alert.routed = Routed::Open;
+        alert.rule = Some(opening.rule().to_owned());
+        if of_incident.is_some() {
+            return self.fires_again(fingerprint, before, &mut alert, Some(&opening));
+        }
+        let key = opening.dedup_key(facts, fingerprint);
+        self.recorded.warnings.extend(key.warning);
+        let target = self.tx.target(&key.key, self.now)?;
+        let waits = !opening.open_after().is_zero() && self.waits(target)?;
+        if waits {
+            return self.waits_for(fingerprint, before, alert, &key.key, opening.open_after());
+        }
+        self.joins(fingerprint, before, alert, &opening, &key.key, target)
+    }
+
+    /// An alert of an open incident fires again; from stabilization on, once it has met its rule's `open`.
+    fn fires_again(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        alert: &mut Alert,
+        opening: Option<&Opening<'_>>,
+    ) -> Result<(), Error> {
+        let Some(number) = alert.incident else {
+            return Ok(());
+        };
+        let after = opening.map(Opening::open_after).unwrap_or_default();
+        if !after.is_zero() && self.waits(Target::Open(number))? {
+            let key = self
+                .tx
+                .with(number, |incident| incident.opened.dedup_key.clone())?;
+            if let Some(key) = key.flatten() {
+                return self.waits_for(fingerprint, before, alert.clone(), &key, after);
+            }
+        }
+        let severity = match opening {
+            Some(opening) => opening.severity(facts_of(alert)).0,
+            None => self.severity_by_its_rule(alert),
+        };
+        self.tx
+            .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
+        self.tx.count(fingerprint, Some(number), self.now)?;
+        self.recorded.joined.insert(number);
+        let name = alert.name().to_owned();
+        self.command(
+            number,
+            &Command::AlertFires {
+                fingerprint,
+                name,
+                severity,
+            },
+        )?;
+        let key = self
+            .tx
+            .with(number, |incident| incident.opened.dedup_key.clone())?;
+        match key.flatten() {
+            Some(key) => self.releases(&key),
+            None => Ok(()),
+        }
+    }
+
+    /// Alerts that waited under this key join what is open now, as they would had they come after it.
+    fn releases(&mut self, key: &str) -> Result<(), Error> {
+        mature_key(self.tx, key, self.in_force, self.now)
+    }
+
+    /// Whether `open` is asked before the alert counts: not while its incident is worked on before stabilization.
+    fn waits(&mut self, target: Target) -> Result<bool, Error> {
+        match target {
+            Target::New { .. } | Target::Closed(_) => Ok(true),
+            Target::Open(number) => {
+                let is_asked = self.tx.with(number, |incident| {
+                    incident.is_clear() && incident.phase.is_after_response()
+                })?;
+                Ok(is_asked.unwrap_or(false))
+            }
+        }
+    }
+
+    fn waits_for(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        mut alert: Alert,
+        key: &str,
+        after: Duration,
+    ) -> Result<(), Error> {
+        alert.status = Status::Pending;
+        alert.pending_key = Some(key.to_owned());
+        self.tx
+            .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
+        self.tx.count(fingerprint, alert.incident, self.now)?;
+        self.joined_if_open(alert.incident)?;
+        self.tx.add_pending(key, fingerprint, after, self.now)
+    }
+
+    fn joins(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        mut alert: Alert,
+        opening: &Opening<'_>,
+        key: &str,
+        target: Target,
+    ) -> Result<(), Error> {
+        let joined = join(
+            self.tx,
+            &alert,
+            fingerprint,
+            opening,
+            key.to_owned(),
+            target,
+            self.in_force,
+            self.now,
+        )?;
+        if joined.opened {
+            self.recorded.opened.insert(joined.number);
+        } else {
+            self.recorded.joined.insert(joined.number);
+        }
+        alert.incident = Some(joined.number);
+        self.tx
+            .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
+        self.tx.count(fingerprint, Some(joined.number), self.now)?;
+        self.releases(key)
+    }
+
+    fn keep(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        mut alert: Alert,
+    ) -> Result<(), Error> {
+        alert.judged_by = Some(self.in_force.rules.revision.clone());
+        let alert = &alert;
+        self.tx
+            .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
+        self.tx.count(fingerprint, None, self.now)
+    }
+
+    /// A resolve finds its alert by fingerprint, never by judging again.
+    fn resolves(&mut self, sighting: &Sighting, fingerprint: Fingerprint) -> Result<(), Error> {
+        let Some(before) = self.tx.read().alert(fingerprint)? else {
+            self.recorded.n_unknown_resolved += 1;
+            return Ok(());
+        };
+        self.joined_if_open(before.incident)?;
+        if before.status == Status::Resolved {
+            return Ok(());
+        }
+        resolve(
+            self.tx,
+            fingerprint,
+            &before,
+            sighting.ends_at,
+            None,
+            WATCHKEEPER,
+            self.in_force,
+            self.now,
+        )
+    }
+
+    fn command(&mut self, number: u64, command: &Command) -> Result<(), Error> {
+        // A refusal here is an incident that closed or lost the alert meanwhile: the alert is recorded all the same.
+        let _refused = self
+            .tx
+            .command(number, command, WATCHKEEPER, self.in_force, self.now)?;
+        Ok(())
+    }
+}
+
+/// Marks an alert as resolved, and tells its incident; a pending one stops waiting.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different fact of one resolution"
+)]
+pub(crate) fn resolve(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    before: &Alert,
+    ends_at: Option<Timestamp>,
+    reason: Option<String>,
+    by: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut alert = before.clone();
+    alert.status = Status::Resolved;
+    alert.ends_at = Some(ends_at.unwrap_or(now));
+    alert.changed_at = now;
+    alert.pending_key = None;
+    tx.put_alert(
+        fingerprint,
+        Some(before),
+        &alert,
+        Some(Change::Resolved),
+        now,
+    )?;
+    if let Some(key) = &before.pending_key {
+        return tx.remove_pending(key, fingerprint);
+    }
+    let Some(number) = before.incident else {
+        return Ok(());
+    };
+    if tx.is_open(number)? {
+        let command = Command::AlertResolves {
+            fingerprint,
+            reason,
+        };
+        let _refused = tx.command(number, &command, by, in_force, now)?;
+    }
+    Ok(())
+}
+
+/// Which incident an alert of a key goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Open(u64),
+    /// Closed, and young enough to be the same.
+    Closed(u64),
+    /// A new one, which follows the last of its key where there was one.
+    New {
+        recurrence_of: Option<u64>,
+    },
+}
+
+/// The incident that an alert joined.
+pub(crate) struct Joined {
+    pub(crate) number: u64,
+    pub(crate) opened: bool,
+}
+
+/// Brings a firing alert into the incident of its key: the open one, the closed one that reopens, or a new one.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different fact of one joining"
+)]
+pub(crate) fn join(
+    tx: &mut Tx<'_, '_>,
+    alert: &Alert,
+    fingerprint: Fingerprint,
+    opening: &Opening<'_>,
+    key: String,
+    target: Target,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<Joined, Error> {
+    let facts = facts_of(alert);
+    let severity = opening.severity(facts).0;
+    let name = name_of(&alert.labels).to_owned();
+    let fires = Command::AlertFires {
+        fingerprint,
+        name: name.clone(),
+        severity,
+    };
+    let (number, command, opened) = match target {
+        Target::Open(number) => (number, fires, false),
+        Target::Closed(number) => (
+            number,
+            Command::AlertReopens {
+                fingerprint,
+                name,
+                severity,
+            },
+            false,
+        ),
+        Target::New { recurrence_of } => {
+            let start = opened_by(alert, opening, key, recurrence_of, in_force);
+            (tx.open(start, WATCHKEEPER, now)?, fires, true)
+        }
+    };
+    let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
+    tx.put_member(number, fingerprint);
+    Ok(Joined { number, opened })
+}
+
+fn opened_by(
+    alert: &Alert,
+    opening: &Opening<'_>,
+    dedup_key: String,
+    recurrence_of: Option<u64>,
+    in_force: &InForce,
+) -> Opened {
+    let facts = facts_of(alert);
+    let (severity, inputs) = opening.severity(facts);
+    let book = &in_force.book;
+    let process = book.processes.of(severity);
+    Opened {
+        number: 0,
+        origin: Origin::Alert,
+        title: opening.title(facts),
+        description: opening.description(facts),
+        severity,
+        inputs,
+        urgency: process.urgency,
+        profile: process.outputs,
+        leadership: process.leadership.clone(),
+        dedup_key: Some(dedup_key),
+        rule: Some(opening.rule().to_owned()),
+        revision: in_force.rules.revision.clone(),
+        team: opening.team().map(str::to_owned),
+        runbook: opening.runbook(facts),
+        policy: policy_of(book, opening.escalation_policy(), opening.team()),
+        resolve_after_ms: span(opening.resolve_after()),
+        reopen_within_ms: span(opening.reopen_within()),
+        verification: opening.verification().cloned(),
+        recurrence_of,
+    }
+}
+
+/// The policy an incident keeps. A book without any leads at once to exhaustion, which is loud.
+pub(crate) fn policy_of(book: &Book, named: Option<&str>, team: Option<&str>) -> EscalationPolicy {
+    book.policy_for(named, team)
+        .cloned()
+        .unwrap_or_else(|| EscalationPolicy {
+            name: DEFAULT_POLICY.to_owned(),
+            steps: Vec::new(),
+            repeat: 0,
+            acknowledge_timeout_ms: None,
+            fallback: Vec::new(),
+        })
+}
+
+fn span(span: Duration) -> u64 {
+    u64::try_from(millis(span)).unwrap_or(0)
+}
+
+pub(crate) fn facts_of(alert: &Alert) -> Facts<'_> {
+    Facts {
+        labels: &alert.labels,
+        annotations: &alert.annotations,
+        attributes: &alert.attributes,
+    }
+}
+
+/// What all rules say of an alert, where that opens.
+pub(crate) fn opening_by_all<'r>(rules: &'r RuleSet, facts: Facts<'_>) -> Option<Opening<'r>> {
+    match rules.judge(facts) {
+        Verdict::Open(opening) => Some(opening),
+        Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted => None,
+    }
+}
+
+/// The same alert by two senders is one alert: that it came by the other one is no change of it.
+fn same_but_sender(before: &Labels, after: &Labels) -> bool {
+    let of_sender = |(name, _): &(&str, &str)| *name != "source" && *name != "kind";
+    before
+        .iter()
+        .filter(of_sender)
+        .eq(after.iter().filter(of_sender))
+}

@@ -1,0 +1,450 @@
+//! The embedded engine: a journal that is the record, sled for the current state, snapshots that cover what leaves the journal.
+//!
+//! It has three threads of its own, spawned here and not in `app.rs`: they block on the disk, must outlive every task that waits for them,
+//! and end only in `close`. The *writer* owns the journal: it gathers jobs into groups, each one frame and one sync. The *applier* brings groups
+//! to sled behind it; until then they lie in the overlay that every read consults first. The *keeper* makes checkpoints.
+
+mod keep;
+mod recover;
+mod state;
+mod verify;
+mod write;
+
+use crate::domain::time::Timestamp;
+use crate::store::disk::Faults;
+use crate::store::engine::BackupInfo;
+use crate::store::engine::Class;
+use crate::store::engine::Each;
+use crate::store::engine::Engine;
+use crate::store::engine::Job;
+use crate::store::engine::Order;
+use crate::store::engine::Reads;
+use crate::store::engine::Status;
+use crate::store::engine::panic_text;
+use crate::store::error::Error;
+use crate::store::journal;
+use crate::store::overlay::Layer;
+use crate::store::overlay::Overlay;
+use state::State;
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread::JoinHandle;
+pub use verify::Verified;
+pub use verify::verify_store;
+
+/// Names in a store's directory.
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+const JOURNAL: &str = "journal";
+const STATE: &str = "state";
+const LOCK: &str = "lock";
+const CHECKPOINT: &str = "checkpoint";
+const BUILDING: &str = "building";
+
+/// Jobs that may wait, of each class.
+const INTAKE_QUEUE: usize = 4_096;
+const ENGINE_QUEUE: usize = 4_096;
+
+/// The file name of a snapshot.
+pub(crate) fn snapshot_name(sequence: u64) -> String {
+    format!("{sequence:020}.backup")
+}
+
+/// How big things get, and what the engine needs from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub journal: journal::Limits,
+    /// What sled may hold in memory.
+    pub cache_bytes: u64,
+    /// What may lie in memory before it is in sled; past it, groups wait.
+    pub overlay_bytes: usize,
+    /// A checkpoint follows so much journal.
+    pub checkpoint_bytes: u64,
+    /// A snapshot is due when the journal holds so much, or as much as the last snapshot if that is more.
+    pub snapshot_bytes: u64,
+    /// Intake is refused when the disk has less room.
+    pub floor_bytes: u64,
+    /// When a snapshot is made, and how long syncs take.
+    pub now: fn() -> Timestamp,
+    pub faults: Arc<Faults>,
+}
+
+impl Settings {
+    pub fn new(now: fn() -> Timestamp) -> Self {
+        Self {
+            journal: journal::Limits::default(),
+            cache_bytes: 64 << 20,
+            overlay_bytes: 64 << 20,
+            checkpoint_bytes: 64 << 20,
+            snapshot_bytes: 256 << 20,
+            floor_bytes: 256 << 20,
+            now,
+            faults: Arc::default(),
+        }
+    }
+}
+
+/// The open store. Dropping it closes it.
+#[derive(Debug)]
+pub struct SledEngine {
+    shared: Arc<Shared>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    behind: Vec<JoinHandle<()>>,
+}
+
+/// What the threads and the callers have in common. Locks are taken in the order of the fields, and none is held over the disk but `maintenance`.
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    settings: Settings,
+    state: State,
+    /// One checkpoint or backup at a time: a backup reads segments that a checkpoint would remove.
+    maintenance: Mutex<()>,
+    queues: Mutex<Queues>,
+    work: Condvar,
+    recent: Mutex<Recent>,
+    moved: Condvar,
+    facts: Mutex<Status>,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    engine: VecDeque<Waiting>,
+    intake: VecDeque<Waiting>,
+    closing: bool,
+    poisoned: Option<String>,
+}
+
+struct Waiting {
+    class: Class,
+    job: Job,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting")
+            .field("class", &self.class)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is durable, and how far the state is behind.
+#[derive(Debug, Default)]
+struct Recent {
+    overlay: Overlay,
+    durable: u64,
+    applied: u64,
+    /// Layers at the bottom that are being applied.
+    n_applying: usize,
+    /// The sequences that views look at, and how many look.
+    views: BTreeMap<u64, usize>,
+    /// Journal written since the last checkpoint.
+    unchecked_bytes: u64,
+    closing: bool,
+    /// Why the state takes no more changes.
+    stuck: Option<String>,
+}
+
+impl SledEngine {
+    /// Opens the store in `dir`, made where there is none: whole, rebuilt from what is whole, or refused with the place of the damage.
+    pub fn open(dir: &Path, settings: Settings) -> Result<Self, Error> {
+        let opened = recover::open(dir, &settings)?;
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            settings,
+            state: opened.state,
+            maintenance: Mutex::default(),
+            queues: Mutex::default(),
+            work: Condvar::new(),
+            recent: Mutex::new(Recent {
+                durable: opened.journal.sequence(),
+                applied: opened.journal.sequence(),
+                ..Recent::default()
+            }),
+            moved: Condvar::new(),
+            facts: Mutex::new(opened.facts),
+            _lock: opened.lock,
+        });
+        let engine = Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::default(),
+        };
+        let journal = opened.journal;
+        let writer = spawn("store-writer", &shared, |shared| shared.write(journal))?;
+        lock(&engine.threads).writer = Some(writer);
+        let applier = spawn("store-applier", &shared, |shared| shared.apply())?;
+        lock(&engine.threads).behind.push(applier);
+        let keeper = spawn("store-keeper", &shared, |shared| shared.keep())?;
+        lock(&engine.threads).behind.push(keeper);
+        Ok(engine)
+    }
+}
+
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    run: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    let shared = Arc::clone(shared);
+    let spawned = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run(&shared))) {
+                shared.abandon(&panic_text(payload.as_ref()));
+            }
+        });
+    spawned.map_err(|source| Error::io(format!("start thread {name}"), source))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these hold is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine for SledEngine {
+    fn submit(&self, class: Class, job: Job) -> Result<(), Error> {
+        let mut queues = lock(&self.shared.queues);
+        if let Some(why) = &queues.poisoned {
+            return Err(Error::Poisoned { why: why.clone() });
+        }
+        if queues.closing {
+            return Err(Error::Closed);
+        }
+        let (queue, most) = match class {
+            Class::Intake => (&mut queues.intake, INTAKE_QUEUE),
+            Class::Engine => (&mut queues.engine, ENGINE_QUEUE),
+        };
+        if queue.len() >= most {
+            return Err(Error::Busy);
+        }
+        queue.push_back(Waiting { class, job });
+        drop(queues);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    fn view(&self) -> Box<dyn Reads + '_> {
+        Box::new(self.shared.view())
+    }
+
+    fn status(&self) -> Status {
+        let poisoned;
+        let n_waiting = {
+            let queues = lock(&self.shared.queues);
+            poisoned = queues.poisoned.clone();
+            queues.engine.len() + queues.intake.len()
+        };
+        let recent = lock(&self.shared.recent);
+        let (sequence, applied) = (recent.durable, recent.applied);
+        let overlay_bytes = recent.overlay.bytes();
+        drop(recent);
+        let facts = lock(&self.shared.facts).clone();
+        // A listing that fails now will fail the next checkpoint, which says so.
+        let segments = journal::segments(&self.shared.journal_dir()).unwrap_or_default();
+        Status {
+            sequence,
+            applied,
+            journal_bytes: segments.iter().map(|segment| segment.size_bytes).sum(),
+            n_segments: segments.len(),
+            n_waiting,
+            overlay_bytes,
+            poisoned,
+            ..facts
+        }
+    }
+
+    fn backup(&self, to: &Path, made_at: Timestamp) -> Result<BackupInfo, Error> {
+        let _one_at_a_time = lock(&self.shared.maintenance);
+        self.shared.backup(to, made_at)
+    }
+
+    fn checkpoint(&self) -> Result<(), Error> {
+        self.shared.checkpoint()
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        let mut threads = lock(&self.threads);
+        let Some(writer) = threads.writer.take() else {
+            return Ok(());
+        };
+        lock(&self.shared.queues).closing = true;
+        self.shared.work.notify_all();
+        let mut all_ended = writer.join().is_ok();
+        lock(&self.shared.recent).closing = true;
+        self.shared.moved.notify_all();
+        for thread in std::mem::take(&mut threads.behind) {
+            all_ended &= thread.join().is_ok();
+        }
+        if !all_ended {
+            let why = "a thread of the store panicked".to_owned();
+            return Err(Error::Poisoned { why });
+        }
+        if let Some(why) = lock(&self.shared.queues).poisoned.clone() {
+            return Err(Error::Poisoned { why });
+        }
+        let _one_at_a_time = lock(&self.shared.maintenance);
+        self.shared.sync_state()
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store was not closed cleanly; the journal has all that was acknowledged");
+        }
+    }
+}
+
+impl Shared {
+    fn journal_dir(&self) -> PathBuf {
+        self.dir.join(JOURNAL)
+    }
+
+    /// The durable state as it is now. The applier stays behind it while it lives, unless the overlay is at its bound.
+    fn view(&self) -> View<'_> {
+        let mut recent = lock(&self.recent);
+        let at = recent.durable;
+        *recent.views.entry(at).or_default() += 1;
+        View {
+            shared: self,
+            overlay: recent.overlay.clone(),
+            at,
+        }
+    }
+
+    /// From now on everything is refused.
+    fn poison(&self, why: &str) {
+        lock(&self.queues)
+            .poisoned
+            .get_or_insert_with(|| why.to_owned());
+        lock(&self.facts).last_error = Some(why.to_owned());
+    }
+
+    /// A thread of the store panicked: nothing more is written, and who waits is told by dropping what they wait on.
+    fn abandon(&self, why: &str) {
+        tracing::error!("a thread of the store panicked: {why}");
+        self.poison(&format!("a thread of the store panicked: {why}"));
+        lock(&self.recent)
+            .stuck
+            .get_or_insert_with(|| why.to_owned());
+        self.moved.notify_all();
+        let mut queues = lock(&self.queues);
+        let waiting = (
+            std::mem::take(&mut queues.engine),
+            std::mem::take(&mut queues.intake),
+        );
+        drop(queues);
+        drop(waiting);
+    }
+
+    /// Brings groups to sled until the store is closed or sled fails.
+    fn apply(&self) {
+        while let Some(layers) = self.layers_to_apply() {
+            let mut last = None;
+            for layer in &layers {
+                if let Err(error) = self.state.apply(&layer.changes, layer.last) {
+                    self.stuck(&error);
+                    break;
+                }
+                last = Some(layer.last);
+            }
+            let mut recent = lock(&self.recent);
+            recent.n_applying = 0;
+            if let Some(last) = last {
+                recent.applied = last;
+                recent.overlay.applied(last);
+            }
+            drop(recent);
+            self.moved.notify_all();
+        }
+    }
+
+    /// Waits for layers that no view needs to be spared; none when there will be none.
+    fn layers_to_apply(&self) -> Option<Vec<Layer>> {
+        let mut recent = lock(&self.recent);
+        loop {
+            if recent.stuck.is_some() {
+                return None;
+            }
+            let oldest_view = recent.views.keys().next().copied();
+            let may_wait = recent.overlay.bytes() < self.settings.overlay_bytes && !recent.closing;
+            let until = oldest_view.filter(|_| may_wait).unwrap_or(u64::MAX);
+            let layers = recent.overlay.layers().iter();
+            let layers: Vec<Layer> = layers
+                .take_while(|layer| layer.last <= until)
+                .cloned()
+                .collect();
+            if !layers.is_empty() {
+                recent.n_applying = layers.len();
+                return Some(layers);
+            }
+            if recent.closing {
+                return None;
+            }
+            recent = self
+                .moved
+                .wait(recent)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// sled failed: what it lacks is in the journal, and stays in memory for reads. It has to be opened again to go on.
+    fn stuck(&self, error: &Error) {
+        tracing::error!(error = %error, "the state takes no more changes until a restart");
+        lock(&self.recent).stuck = Some(error.to_string());
+        match error {
+            // The engine goes on in the journal and in memory as long as there is room in those; see `room_for_intake` for how it ends.
+            Error::Full => lock(&self.facts).last_error = Some(error.to_string()),
+            other => self.poison(&other.to_string()),
+        }
+    }
+}
+
+/// Durable state as of one group.
+#[derive(Debug)]
+struct View<'a> {
+    shared: &'a Shared,
+    overlay: Overlay,
+    at: u64,
+}
+
+impl Reads for View<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.overlay.over(&self.shared.state).get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
+        let state = &self.shared.state;
+        self.overlay.over(state).scan(from, to, order, each)
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        let mut recent = lock(&self.shared.recent);
+        if let Some(n_looking) = recent.views.get_mut(&self.at) {
+            *n_looking -= 1;
+            if *n_looking == 0 {
+                recent.views.remove(&self.at);
+            }
+        }
+        drop(recent);
+        self.shared.moved.notify_all();
+    }
+}

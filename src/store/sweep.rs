@@ -1,0 +1,141 @@
+//! Retention: what is older than it need be is removed, a bounded step at a time.
+
+use crate::domain::alert::{Fingerprint, Status};
+use crate::domain::time::Timestamp;
+use crate::store::engine::{Key, Order};
+use crate::store::error::Error;
+use crate::store::records::CheckSeen;
+use crate::store::tx::Tx;
+use crate::store::{Failure, keys};
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// Records of each table that one step removes.
+const REMOVED_MAX: usize = 500;
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Resolved alerts that belong to no open incident, and the history of all alerts.
+    pub alerts: Duration,
+    /// The newest of them, so many.
+    pub dead_letters: u64,
+}
+
+/// Removes what is too old. Returns how many records it removed; as many as a step may mean that there is more.
+pub fn sweep(
+    tx: &mut Tx<'_, '_>,
+    retention: Retention,
+    now: Timestamp,
+) -> Result<usize, Failure<Infallible>> {
+    let end = now.minus(retention.alerts);
+    let removed = remove_range(tx, &keys::all_transitions(), &keys::transitions_before(end))?
+        + remove_alerts(tx, end)?
+        + remove_dead_letters(tx, retention.dead_letters)?
+        + remove_idempotency(tx, now)?
+        + remove_checks(tx, end)?;
+    Ok(removed)
+}
+
+fn remove_range(tx: &mut Tx<'_, '_>, from: &[u8], to: &[u8]) -> Result<usize, Error> {
+    let found = first_keys(tx, from, to)?;
+    let removed = found.len();
+    found.into_iter().for_each(|key| tx.remove(key));
+    Ok(removed)
+}
+
+fn first_keys(tx: &Tx<'_, '_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error> {
+    let mut found = Vec::new();
+    tx.read().scan_keys(from, to, Order::Forward, &mut |key| {
+        found.push(key.to_vec());
+        Ok(if found.len() < REMOVED_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
+    })?;
+    Ok(found)
+}
+
+/// Alerts that are resolved since before `end` and whose incident, if any, is closed.
+fn remove_alerts(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
+    let mut removed = 0;
+    for key in first_keys(tx, &keys::all_changed(), &keys::changed_before(end))? {
+        let Some(fingerprint) = keys::last_number(&key).map(Fingerprint) else {
+            continue;
+        };
+        let Some(alert) = tx.read().alert(fingerprint)? else {
+            tx.remove(key);
+            continue;
+        };
+        let is_needed = match alert.incident {
+            Some(number) => tx.is_open(number)?,
+            None => false,
+        };
+        if alert.status != Status::Resolved || is_needed {
+            continue;
+        }
+        tx.remove(key);
+        tx.remove(keys::alert(fingerprint));
+        tx.remove(keys::seen(fingerprint));
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+fn remove_dead_letters(tx: &mut Tx<'_, '_>, kept: u64) -> Result<usize, Error> {
+    let last = tx.get::<u64>(&keys::meta("dead_letter"))?.unwrap_or(0);
+    let first_kept = last.saturating_sub(kept).saturating_add(1);
+    remove_range(
+        tx,
+        &keys::all_dead_letters(),
+        &keys::dead_letter(first_kept),
+    )
+}
+
+fn remove_idempotency(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Error> {
+    let ended = first_keys(
+        tx,
+        &keys::all_idempotency_ends(),
+        &keys::idempotency_ended_before(now),
+    )?;
+    let removed = ended.len();
+    for key in ended {
+        if let Some(text) = key.get(9..).and_then(|text| std::str::from_utf8(text).ok()) {
+            tx.remove(keys::idempotency(text));
+        }
+        tx.remove(key);
+    }
+    Ok(removed)
+}
+
+/// Checks that have not reported for as long as alerts are kept.
+fn remove_checks(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
+    let all = keys::all_checks();
+    let mut old = Vec::new();
+    tx.read().scan(
+        &all,
+        &keys::after(&all),
+        Order::Forward,
+        &mut |key, seen: CheckSeen| {
+            let last = seen
+                .runs
+                .iter()
+                .map(|run| run.counted_at)
+                .chain(seen.finished_at)
+                .max();
+            if last.is_none_or(|last| last < end) {
+                old.push(key.to_vec());
+            }
+            Ok(if old.len() < REMOVED_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        },
+    )?;
+    let removed = old.len();
+    old.into_iter().for_each(|key| tx.remove(key));
+    Ok(removed)
+}

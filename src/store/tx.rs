@@ -1,0 +1,392 @@
+//! One transaction: what it reads, what it changes, and the indexes that follow from that.
+
+use crate::domain::alert::{Alert, Fingerprint};
+use crate::domain::incident::event::Opened;
+use crate::domain::incident::{Command, Entry, Incident, Refusal};
+use crate::domain::oncall::{OnCall, Overrides};
+use crate::domain::time::Timestamp;
+use crate::store::engine::{Key, Reads, Stage};
+use crate::store::error::Error;
+use crate::store::read::{Reader, encode};
+use crate::store::records::{
+    Change, CheckSeen, DeadLetter, Head, KeyHolder, PageRecord, Pending, Seen, Transition,
+};
+use crate::store::{Cache, Failure, InForce, keys, outbox};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A transaction that runs now. Incidents it touches are settled and written when it ends.
+pub struct Tx<'t, 's> {
+    stage: &'t mut Stage<'s>,
+    cache: &'t Cache,
+    work: BTreeMap<u64, Work>,
+    overrides: Option<Arc<Overrides>>,
+}
+
+/// An incident that the transaction works on.
+struct Work {
+    incident: Incident,
+    entries: Vec<Entry>,
+    before: Option<Head>,
+    settled: bool,
+}
+
+impl fmt::Debug for Tx<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx")
+            .field("incidents", &self.work.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next number of something that is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counter {
+    Incident,
+    DeadLetter,
+    Transition,
+    Override,
+}
+
+impl Counter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Incident => "incident",
+            Self::DeadLetter => "dead_letter",
+            Self::Transition => "transition",
+            Self::Override => "override",
+        }
+    }
+}
+
+impl<'t, 's> Tx<'t, 's> {
+    pub(crate) fn new(stage: &'t mut Stage<'s>, cache: &'t Cache) -> Self {
+        Self {
+            stage,
+            cache,
+            work: BTreeMap::new(),
+            overrides: None,
+        }
+    }
+
+    /// Reads the state as this transaction has it; incidents it works on are read by [`Tx::incident`].
+    pub fn read(&self) -> Reader<'_> {
+        Reader::new(&*self.stage as &dyn Reads, self.cache)
+    }
+
+    /// An incident, with what this transaction has changed of it.
+    pub fn incident(&mut self, number: u64) -> Result<Option<&Incident>, Error> {
+        if !self.work.contains_key(&number) {
+            let Some(before) = self.read().head(number)? else {
+                return Ok(None);
+            };
+            let Some(incident) = self.read().incident(number)? else {
+                return Ok(None);
+            };
+            let incident = Arc::unwrap_or_clone(incident);
+            let work = Work {
+                incident,
+                entries: Vec::new(),
+                before: Some(before),
+                settled: true,
+            };
+            self.work.insert(number, work);
+        }
+        Ok(self.work.get(&number).map(|work| &work.incident))
+    }
+
+    /// Looks at an incident without taking it into work.
+    pub fn with<T>(
+        &self,
+        number: u64,
+        look: impl FnOnce(&Incident) -> T,
+    ) -> Result<Option<T>, Error> {
+        match self.work.get(&number) {
+            Some(work) => Ok(Some(look(&work.incident))),
+            None => Ok(self
+                .read()
+                .incident(number)?
+                .map(|incident| look(&incident))),
+        }
+    }
+
+    pub fn is_open(&self, number: u64) -> Result<bool, Error> {
+        match self.work.get(&number) {
+            Some(work) => Ok(work.incident.is_open()),
+            None => Ok(self.read().head(number)?.is_some_and(|head| head.open)),
+        }
+    }
+
+    /// Asks something of an incident; none where there is no such incident. What it makes due is settled in this
+    /// transaction.
+    pub fn command(
+        &mut self,
+        number: u64,
+        command: &Command,
+        by: &str,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<Option<Result<(), Refusal>>, Error> {
+        let overrides = self.overrides()?;
+        if self.incident(number)?.is_none() {
+            return Ok(None);
+        }
+        let oncall = OnCall {
+            book: &in_force.book,
+            overrides: &overrides,
+        };
+        let Some(work) = self.work.get_mut(&number) else {
+            return Ok(None);
+        };
+        match work.incident.command(command, by, oncall, now) {
+            Ok(entries) => {
+                work.entries.extend(entries);
+                work.settled = false;
+                Ok(Some(Ok(())))
+            }
+            Err(refusal) => Ok(Some(Err(refusal))),
+        }
+    }
+
+    /// Opens an incident under the next number.
+    pub fn open(&mut self, mut opened: Opened, by: &str, now: Timestamp) -> Result<u64, Error> {
+        let number = self.next(Counter::Incident)?;
+        opened.number = number;
+        if let Some(dedup_key) = &opened.dedup_key {
+            self.put_holder(dedup_key, number);
+        }
+        let (incident, entry) = Incident::open(opened, by, now);
+        let work = Work {
+            incident,
+            entries: vec![entry],
+            before: None,
+            settled: false,
+        };
+        self.work.insert(number, work);
+        Ok(number)
+    }
+
+    /// Does what is due of every incident that was touched. Must be called before the transaction ends.
+    pub fn settle(&mut self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let overrides = self.overrides()?;
+        let oncall = OnCall {
+            book: &in_force.book,
+            overrides: &overrides,
+        };
+        for work in self.work.values_mut().filter(|work| !work.settled) {
+            work.entries.extend(work.incident.settle(oncall, now));
+            work.settled = true;
+        }
+        Ok(())
+    }
+
+    pub fn overrides(&mut self) -> Result<Arc<Overrides>, Error> {
+        if let Some(overrides) = &self.overrides {
+            return Ok(Arc::clone(overrides));
+        }
+        let overrides = Arc::new(self.read().overrides()?);
+        self.overrides = Some(Arc::clone(&overrides));
+        Ok(overrides)
+    }
+
+    /// Remembers an alert, moves it in the list of changes, and writes down what changed.
+    pub(crate) fn put_alert(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        alert: &Alert,
+        change: Option<Change>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if before.is_none_or(|before| before.changed_at != alert.changed_at) {
+            if let Some(before) = before {
+                self.remove(keys::changed(before.changed_at, fingerprint));
+            }
+            self.put(keys::changed(alert.changed_at, fingerprint), &());
+        }
+        self.put(keys::alert(fingerprint), alert);
+        let Some(change) = change else { return Ok(()) };
+        let transition = Transition {
+            fingerprint,
+            change,
+            status: alert.status,
+            source: alert.source.clone(),
+            outcome: alert.outcome,
+            starts_at: Some(alert.starts_at),
+            incident: alert.incident,
+        };
+        let seq = self.next(Counter::Transition)?;
+        self.put(keys::transition(now, seq), &transition);
+        Ok(())
+    }
+
+    /// Counts one more sighting of an alert, and of its incident where it has one.
+    pub(crate) fn count(
+        &mut self,
+        fingerprint: Fingerprint,
+        incident: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.count_at(keys::seen(fingerprint), 1, now)?;
+        match incident {
+            Some(number) => self.count_at(keys::tally(number), 1, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts sightings of before an alert joined an incident for that incident, too.
+    pub(crate) fn count_for(
+        &mut self,
+        incident: u64,
+        received: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.count_at(keys::tally(incident), received, now)
+    }
+
+    fn count_at(&mut self, key: Key, more: u64, now: Timestamp) -> Result<(), Error> {
+        let before: Option<Seen> = self.get(&key)?;
+        let received = before.map_or(0, |seen| seen.received).saturating_add(more);
+        self.put(
+            key,
+            &Seen {
+                received,
+                last_at: now,
+            },
+        );
+        Ok(())
+    }
+
+    pub(crate) fn put_member(&mut self, incident: u64, fingerprint: Fingerprint) {
+        self.put(keys::member(incident, fingerprint), &());
+    }
+
+    pub(crate) fn put_check(&mut self, fingerprint: Fingerprint, seen: &CheckSeen) {
+        self.put(keys::check(fingerprint), seen);
+    }
+
+    pub(crate) fn put_holder(&mut self, dedup_key: &str, incident: u64) {
+        self.put(keys::dedup(dedup_key), &KeyHolder { incident });
+    }
+
+    pub(crate) fn put_pending(
+        &mut self,
+        dedup_key: &str,
+        before: Option<&Pending>,
+        pending: Option<&Pending>,
+    ) {
+        if let Some(before) = before {
+            self.remove(keys::pending_due(before.due_at, dedup_key));
+        }
+        match pending {
+            Some(pending) => {
+                self.put(keys::pending_due(pending.due_at, dedup_key), &());
+                self.put(keys::pending(dedup_key), pending);
+            }
+            None => self.remove(keys::pending(dedup_key)),
+        }
+    }
+
+    /// Keeps what could not be used, and returns its number.
+    pub fn put_dead_letter(&mut self, letter: &DeadLetter) -> Result<u64, Error> {
+        let id = self.next(Counter::DeadLetter)?;
+        self.put(keys::dead_letter(id), letter);
+        Ok(id)
+    }
+
+    /// Writes a page, and where it stands in the outbox.
+    pub(crate) fn put_page(
+        &mut self,
+        incident: u64,
+        before: Option<&PageRecord>,
+        page: &PageRecord,
+    ) {
+        let serial = page.issue.serial;
+        let slot = |page: &PageRecord| {
+            page.next_at
+                .map(|at| keys::outbox(&page.issue.channel, at, incident, serial))
+        };
+        let (old, new) = (before.and_then(slot), slot(page));
+        if old != new {
+            if let Some(old) = old {
+                self.remove(old);
+            }
+            if let Some(new) = new {
+                self.put(new, &());
+            }
+        }
+        self.put(keys::page(incident, serial), page);
+    }
+
+    pub(crate) fn next(&mut self, counter: Counter) -> Result<u64, Error> {
+        let key = keys::meta(counter.name());
+        let next = self.get::<u64>(&key)?.unwrap_or(0) + 1;
+        self.put(key, &next);
+        Ok(next)
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        self.read().get(key)
+    }
+
+    pub(crate) fn put(&mut self, key: Key, value: &impl Serialize) {
+        self.stage.put(key, encode(value));
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) {
+        self.stage.remove(key);
+    }
+
+    /// Writes the entries, heads and indexes of the incidents that changed, and the pages they issued.
+    pub(crate) fn finish<R>(&mut self) -> Result<Vec<Arc<Incident>>, Failure<R>> {
+        let mut changed = Vec::new();
+        for (number, work) in std::mem::take(&mut self.work) {
+            debug_assert!(
+                work.settled,
+                "a transaction that commands an incident settles it"
+            );
+            if work.entries.is_empty() {
+                continue;
+            }
+            for entry in &work.entries {
+                self.put(keys::event(number, entry.seq), entry);
+            }
+            outbox::follow(self, &work.incident, &work.entries)?;
+            self.put_head(number, &work.incident, work.before.as_ref());
+            changed.push(Arc::new(work.incident));
+        }
+        Ok(changed)
+    }
+
+    fn put_head(&mut self, number: u64, incident: &Incident, before: Option<&Head>) {
+        let head = Head {
+            seq: incident.seq,
+            open: incident.is_open(),
+            severity: incident.severity,
+            phase: incident.phase,
+            team: incident.opened.team.clone(),
+            title: incident.opened.title.clone(),
+            dedup_key: incident.opened.dedup_key.clone(),
+            due_at: incident.next_due(),
+        };
+        let due_before = before.and_then(|before| before.due_at);
+        if due_before != head.due_at {
+            if let Some(at) = due_before {
+                self.remove(keys::due(at, number));
+            }
+            if let Some(at) = head.due_at {
+                self.put(keys::due(at, number), &());
+            }
+        }
+        let was_open = before.is_some_and(|before| before.open);
+        match (was_open, head.open) {
+            (false, true) => self.put(keys::open(number), &()),
+            (true, false) => self.remove(keys::open(number)),
+            (true, true) | (false, false) => {}
+        }
+        self.put(keys::head(number), &head);
+    }
+}
