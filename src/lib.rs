@@ -109,15 +109,24 @@
 //!   - `domain/template.rs`: Templates of rules
 //!   - `domain/time.rs`: Instants and spans
 //!   - `domain/verification.rs`: Verification
+//! - `engine.rs`: Does what is due
+//!   - `engine/audit.rs`: The audit
+//!   - `engine/deliver.rs`: Delivery
+//!   - `engine/link.rs`: Acknowledge links
 //! - `ingest.rs`: What senders say, read into sightings
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
 //!   - `ingest/check.rs`: Our own report of check results
 //!   - `ingest/json.rs`: JSON from strangers
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
+//! - `pager.rs`: Pagers
+//!   - `pager/email.rs`: The `email` channel
+//!   - `pager/log.rs`: The `log` channel
+//!   - `pager/webhook.rs`: The `webhook` channel
 //! - `rules.rs`: Rules
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
+//! - `simulate.rs`: The program without its edges
 //! - `store.rs`: The transactions the program needs, by name, over an engine that makes them durable
 //!   - `store/backup.rs`: Snapshot and backup are one format
 //!   - `store/commands.rs`: What people do
@@ -156,7 +165,10 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod ingest;
+pub mod pager;
 pub mod rules;
+pub mod simulate;
 pub mod store;
 pub mod toml_file;

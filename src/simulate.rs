@@ -1,0 +1,382 @@
+//! The program without its edges: memory store, engine, a pager that remembers, a clock that is moved. Rule tests,
+//! backtests and the stories of tests run on it.
+
+use crate::clock::Clock;
+use crate::domain::alert::{Fingerprint, Labels, Outcome, Run, Said, Sighting, Signal};
+use crate::domain::incident::{Ask, Incident};
+use crate::domain::page::{Message, Outcome as PageOutcome};
+use crate::domain::time::{Moment, Timestamp};
+use crate::engine::deliver::message;
+use crate::engine::link::Links;
+use crate::engine::{Engine, Health, SharedHealth};
+use crate::store::commands::{
+    Caller, Refused, Reported, ask, report as report_incident, resolve_alert,
+};
+use crate::store::delivery::{channels, claim, record_outcome, release_claims};
+use crate::store::engine::Class;
+use crate::store::memory::MemoryEngine;
+use crate::store::report::{Recorded, Report, record};
+use crate::store::sweep::Retention;
+use crate::store::{Error, Failure, InForce, Store};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Passes of engine and delivery at one instant; more is a loop.
+const PASSES_MAX: usize = 10_000;
+
+/// A page that went out, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    pub at: Timestamp,
+    pub message: Message,
+    pub outcome: PageOutcome,
+}
+
+/// What the receiver of a page answers.
+type Receiver = Box<dyn FnMut(&Message, Timestamp) -> PageOutcome + Send>;
+
+/// The program in memory, at an instant that only its owner moves.
+pub struct Simulation {
+    memory: Arc<MemoryEngine>,
+    store: Store,
+    engine: Engine,
+    health: SharedHealth,
+    pub in_force: InForce,
+    links: Links,
+    receiver: Receiver,
+    clock: Clock,
+    at: Moment,
+    sent: Vec<Sent>,
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("at", &self.at)
+            .field("sent", &self.sent.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulation {
+    pub fn new(in_force: InForce, start: Timestamp) -> Self {
+        Self::over(Arc::new(MemoryEngine::new()), in_force, start)
+    }
+
+    /// Begins over a store that holds something already.
+    pub fn over(memory: Arc<MemoryEngine>, in_force: InForce, start: Timestamp) -> Self {
+        let store = Store::new(Arc::clone(&memory) as Arc<dyn crate::store::engine::Engine>);
+        let health = SharedHealth::default();
+        let retention = Retention {
+            alerts: Duration::from_secs(90 * 86_400),
+            dead_letters: 10_000,
+        };
+        Self {
+            engine: Engine::new(store.clone(), retention, health.clone()),
+            memory,
+            store,
+            health,
+            in_force,
+            links: Links::new(
+                "http://watch.example",
+                b"simulated".to_vec(),
+                "wk".to_owned(),
+            ),
+            receiver: Box::new(|_message, _now| PageOutcome::Delivered {
+                detail: "200".to_owned(),
+            }),
+            clock: Clock::standing(Moment::at(start)),
+            at: Moment::at(start),
+            sent: Vec::new(),
+        }
+    }
+
+    /// Decides from now on what receivers of pages answer.
+    pub fn answer_pages(
+        &mut self,
+        receiver: impl FnMut(&Message, Timestamp) -> PageOutcome + Send + 'static,
+    ) {
+        self.receiver = Box::new(receiver);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at.now
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn memory(&self) -> &Arc<MemoryEngine> {
+        &self.memory
+    }
+
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// A clock that goes with this simulation.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn shared_health(&self) -> &SharedHealth {
+        &self.health
+    }
+
+    pub fn health(&self) -> Health {
+        self.health.read()
+    }
+
+    /// Every page that went out, in order.
+    pub fn sent(&self) -> &[Sent] {
+        &self.sent
+    }
+
+    /// Records a report, then does what is due.
+    pub fn receive(&mut self, report: Report) -> Result<Recorded, Error> {
+        let (in_force, now) = (self.in_force.clone(), self.at.now);
+        let recorded = self
+            .store
+            .transact_blocking(Class::Intake, move |tx| record(tx, &report, &in_force, now));
+        let recorded = unrefused(recorded)?;
+        self.run()?;
+        Ok(recorded)
+    }
+
+    pub fn ask(
+        &mut self,
+        number: u64,
+        asked: Ask,
+        by: &str,
+    ) -> Result<Arc<Incident>, Failure<Refused>> {
+        let caller = self.caller(by);
+        let answer = self
+            .store
+            .transact_blocking(Class::Engine, move |tx| ask(tx, number, asked, &caller));
+        self.run()?;
+        answer
+    }
+
+    pub fn report(
+        &mut self,
+        reported: Reported,
+        by: &str,
+    ) -> Result<Arc<Incident>, Failure<Refused>> {
+        let caller = self.caller(by);
+        let answer = self.store.transact_blocking(Class::Engine, move |tx| {
+            report_incident(tx, &reported, &caller)
+        });
+        self.run()?;
+        answer
+    }
+
+    /// Resolves an alert by hand.
+    pub fn resolve(
+        &mut self,
+        number: Option<u64>,
+        fingerprint: Fingerprint,
+        reason: &str,
+        by: &str,
+    ) -> Result<(), Failure<Refused>> {
+        let (caller, reason) = (self.caller(by), reason.to_owned());
+        let answer = self.store.transact_blocking(Class::Engine, move |tx| {
+            resolve_alert(tx, number, fingerprint, &reason, &caller)
+        });
+        self.run()?;
+        answer
+    }
+
+    pub fn incident(&self, number: u64) -> Result<Option<Arc<Incident>>, Error> {
+        self.store.read(|reader| reader.incident(number))
+    }
+
+    /// Moves the clock, stopping wherever something is due.
+    pub fn advance(&mut self, span: Duration) -> Result<(), Error> {
+        let end = self.at.now.plus(span);
+        loop {
+            let next = self.run()?;
+            // Whatever is due at this very instant has been done; time goes on by at least a millisecond.
+            let next = next.max(self.at.now.shifted(1));
+            if next > end {
+                break;
+            }
+            self.move_to(next);
+        }
+        self.move_to(end);
+        self.run().map(drop)
+    }
+
+    /// Sets the wall clock without time passing.
+    pub fn jump(&mut self, by_ms: i64) -> Result<(), Error> {
+        self.at.now = self.at.now.shifted(by_ms);
+        self.clock.set(self.at);
+        self.run().map(drop)
+    }
+
+    /// The time passes with nobody there: the program was down.
+    pub fn sleep(&mut self, span: Duration) {
+        self.at.now = self.at.now.plus(span);
+        self.at.elapsed = Duration::ZERO;
+        self.clock.set(self.at);
+        let retention = Retention {
+            alerts: Duration::from_secs(90 * 86_400),
+            dead_letters: 10_000,
+        };
+        self.engine = Engine::new(self.store.clone(), retention, self.health.clone());
+    }
+
+    /// Starts again after a crash, over what is durable.
+    pub fn restart(&mut self, memory: Arc<MemoryEngine>) -> Result<(), Error> {
+        let receiver =
+            std::mem::replace(&mut self.receiver, Box::new(|_, _| unreachable_receiver()));
+        let sent = std::mem::take(&mut self.sent);
+        let (in_force, at) = (self.in_force.clone(), self.at);
+        let clock = self.clock.clone();
+        *self = Self::over(memory, in_force, at.now);
+        self.clock = clock;
+        self.clock.set(self.at);
+        self.receiver = receiver;
+        self.sent = sent;
+        let now = self.at.now;
+        unrefused(
+            self.store
+                .transact_blocking(Class::Engine, move |tx| release_claims(tx, now)),
+        )?;
+        self.run().map(drop)
+    }
+
+    /// Engine and delivery until nothing is due now. Returns when something is next.
+    pub fn run(&mut self) -> Result<Timestamp, Error> {
+        for _ in 0..PASSES_MAX {
+            let in_force = self.in_force.clone();
+            let next = self.engine.step(&in_force, self.at)?;
+            let next_page = self.deliver()?;
+            match next_page {
+                NextPage::Sent => {}
+                NextPage::At(at) => return Ok(next.min(at)),
+                NextPage::None => return Ok(next),
+            }
+        }
+        Ok(self.at.now)
+    }
+
+    fn deliver(&mut self) -> Result<NextPage, Error> {
+        let now = self.at.now;
+        let mut found = NextPage::None;
+        for (channel, first_at) in self.store.read(channels)? {
+            if first_at > now {
+                found = found.earlier(first_at);
+                continue;
+            }
+            let claimed = self
+                .store
+                .transact_blocking(Class::Engine, move |tx| claim(tx, &channel, 1, now));
+            for claimed in unrefused(claimed)? {
+                let message = message(&claimed, &self.links, now);
+                let outcome = (self.receiver)(&message, now);
+                self.sent.push(Sent {
+                    at: now,
+                    message,
+                    outcome: outcome.clone(),
+                });
+                let in_force = self.in_force.clone();
+                let (number, serial) = (claimed.incident.number(), claimed.page.issue.serial);
+                let ended = claimed.attempt();
+                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                    record_outcome(tx, number, serial, ended, &outcome, &in_force, now)
+                }))?;
+            }
+            found = NextPage::Sent;
+        }
+        Ok(found)
+    }
+
+    fn caller(&self, by: &str) -> Caller {
+        Caller {
+            by: by.to_owned(),
+            idempotency_key: None,
+            in_force: self.in_force.clone(),
+            now: self.at.now,
+        }
+    }
+
+    fn move_to(&mut self, at: Timestamp) {
+        self.at.elapsed += at.since(self.at.now);
+        self.at.now = at;
+        self.clock.set(self.at);
+    }
+}
+
+/// When the outbox has something.
+enum NextPage {
+    Sent,
+    At(Timestamp),
+    None,
+}
+
+impl NextPage {
+    fn earlier(self, at: Timestamp) -> Self {
+        match self {
+            Self::Sent => Self::Sent,
+            Self::At(known) => Self::At(known.min(at)),
+            Self::None => Self::At(at),
+        }
+    }
+}
+
+fn unreachable_receiver() -> PageOutcome {
+    PageOutcome::Retry {
+        after: None,
+        why: "the program is starting".to_owned(),
+    }
+}
+
+fn unrefused<T>(result: Result<T, Failure<std::convert::Infallible>>) -> Result<T, Error> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(Failure::Store(error)) => {
+            Err(
+                Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Poisoned {
+                    why: shared.to_string(),
+                }),
+            )
+        }
+        Err(Failure::Refused(never)) => match never {},
+    }
+}
+
+/// A report with one alert, as a monitoring system says it.
+pub fn signal(labels: &[(&str, &str)], signal: Signal) -> Report {
+    one(labels, Said::Signal(signal))
+}
+
+/// A report with one result of a check.
+pub fn check_result(labels: &[(&str, &str)], outcome: Outcome, run: Run) -> Report {
+    one(labels, Said::Check { outcome, run })
+}
+
+fn one(labels: &[(&str, &str)], said: Said) -> Report {
+    let kind = match said {
+        Said::Signal(_) => "alertmanager",
+        Said::Check { .. } => "check",
+    };
+    let labels: Labels = labels.iter().copied().collect();
+    let severity = labels.get("severity").map(str::to_owned);
+    let sighting = Sighting {
+        labels,
+        annotations: Labels::default(),
+        attributes: Labels::default(),
+        severity,
+        starts_at: None,
+        ends_at: None,
+        said,
+    };
+    Report {
+        source: kind.to_owned(),
+        kind,
+        sightings: vec![sighting],
+        rejected: Vec::new(),
+    }
+}
