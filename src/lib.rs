@@ -8,24 +8,24 @@
 //!
 //! # The idea
 //!
-//! 1. An **incident is the sum of its events**. `domain::incident::Incident::command` decides what a command adds,
-//!    `domain::incident::Incident::settle` what that makes due; both are pure, and replaying a log gives the incident again.
+//! 1. An **incident is the sum of its events**. [`domain::incident::Incident::command`] decides what a command adds,
+//!    [`domain::incident::Incident::settle`] what that makes due; both are pure, and replaying a log gives the incident again.
 //! 2. Everything the program does to the world is first **written down**, in the same transaction as the event that caused
 //!    it: a page stands in the outbox, a check in the due index.
-//! 3. One **engine** does what is due: `engine::Engine::step` takes the time and says when to be called next. It is told
+//! 3. One **engine** does what is due: [`engine::Engine::step`] takes the time and says when to be called next. It is told
 //!    nothing of what changed; a wake only says "look now", and it looks again periodically anyway.
 //! 4. **2xx means flushed to disk.** A page is sent, then recorded as sent, under an id that stays: a crash repeats, never
 //!    loses.
 //!
 //! # The life of one alert
 //!
-//! 1. `http::hooks` reads the body, bounded, and checks the sender's credentials; `ingest` makes sightings of it, and
+//! 1. [`http::hooks`] reads the body, bounded, and checks the sender's credentials; [`ingest`] makes sightings of it, and
 //!    sets aside what it cannot read.
-//! 2. `store::report` runs as one transaction on the store's writer: each sighting is counted; one that fires anew is
-//!    judged by `domain::rule::RuleSet::judge` and joins the incident of its dedup key, or opens it.
+//! 2. [`store::report`] runs as one transaction on the store's writer: each sighting is counted; one that fires anew is
+//!    judged by [`domain::rule::RuleSet::judge`] and joins the incident of its dedup key, or opens it.
 //! 3. Before the transaction ends, the incident settles: the first step of its escalation policy runs, and its pages are in
 //!    the outbox. One journal frame holds all of it; after its sync the sender gets its 200.
-//! 4. The delivery (`engine::deliver`) is woken, claims the pages with a lease, sends them by a `pager`, and records
+//! 4. The delivery ([`engine::deliver`]) is woken, claims the pages with a lease, sends them by a [`pager`], and records
 //!    each outcome; a failure moves on to the next contact, or to the next step.
 //! 5. The engine runs the later steps, clears what is quiet, runs the recurrence checks, and audits every minute that each
 //!    incident that should page does.
@@ -50,6 +50,16 @@
 //!
 //! # Code map
 //!
+//! - `app.rs`: Wiring and life cycle
+//!   - `app/files.rs`: What is on disk, read as one
+//! - `cli.rs`: The command line
+//!   - `cli/check.rs`: `check`
+//!   - `cli/client.rs`: Talking to a running daemon
+//!   - `cli/demo.rs`: `serve --demo`
+//!   - `cli/incident.rs`: `incident`
+//!   - `cli/oncall.rs`: `oncall`
+//!   - `cli/serve.rs`: `serve`
+//!   - `cli/store.rs`: `store`
 //! - `clock.rs`: The only reader of the clocks
 //! - `config.rs`: Configuration
 //!   - `config/analysis.rs`: `[analysis]`
@@ -113,6 +123,20 @@
 //!   - `engine/audit.rs`: The audit
 //!   - `engine/deliver.rs`: Delivery
 //!   - `engine/link.rs`: Acknowledge links
+//! - `http.rs`: The HTTP face
+//!   - `http/acknowledge.rs`: The page behind an acknowledge link
+//!   - `http/auth.rs`: Who may do what
+//!   - `http/body.rs`: Bodies
+//!   - `http/commands.rs`: What people ask of an incident, each with its body
+//!   - `http/health.rs`: How the process is doing
+//!   - `http/hooks.rs`: What senders post
+//!   - `http/incidents.rs`: Incidents
+//!   - `http/lists.rs`: Lists beside incidents
+//!   - `http/oncall.rs`: Who is on call
+//!   - `http/params.rs`: What stands in a path or a query
+//!   - `http/problem.rs`: Errors as answers
+//!   - `http/reload.rs`: Reading the files again
+//!   - `http/view.rs`: What is answered
 //! - `ingest.rs`: What senders say, read into sightings
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
 //!   - `ingest/check.rs`: Our own report of check results
@@ -156,19 +180,24 @@
 //!     - `store/sled/write.rs`: The writer
 //!   - `store/sweep.rs`: Retention
 //!   - `store/tx.rs`: One transaction
+//! - `telemetry.rs`: Logs and metrics
 //! - `toml_file.rs`: TOML with positions
 //!   - `toml_file/hide.rs`: Keeps secrets out of the lines that findings show, also where the line could not be read
 //!   - `toml_file/nearest.rs`: What somebody meant who wrote a name that is not known
 //!   - `toml_file/section.rs`: A table that is being read
 //!   - `toml_file/value.rs`: A value that is being read as what is wanted
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod ingest;
 pub mod pager;
 pub mod rules;
 pub mod simulate;
 pub mod store;
+pub mod telemetry;
 pub mod toml_file;

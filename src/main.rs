@@ -1,3 +1,7 @@
-//! The program `watchkeeper`; what it does is still to come.
+//! The program `watchkeeper`: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    watchkeeper::cli::run()
+}

@@ -1,0 +1,409 @@
+//! Wiring and life cycle: read the files, open the store, step the engine, deliver, serve, drain. Every task is spawned
+//! here, in one set.
+
+pub mod files;
+
+use crate::clock::{self, Clock};
+use crate::config::Environment;
+use crate::domain::time::Timestamp;
+use crate::engine::deliver::{self, Delivery};
+use crate::engine::link::Links;
+use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
+use crate::http::health::Metrics;
+use crate::http::reload::{Reload, Reloaded};
+use crate::http::{self, LiveSite, Site};
+use crate::pager::Swapped;
+use crate::store::delivery::release_claims;
+use crate::store::engine::Class;
+use crate::store::installation::{Installation, installation};
+use crate::store::sled::{Settings, SledEngine};
+use crate::store::sweep::Retention;
+use crate::store::{Error, Failure, InForce, Store};
+use crate::telemetry;
+use anyhow::{Context, anyhow, bail};
+use files::{Files, read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long requests that were taken may still run after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration directory; none for the built-in defaults.
+    pub config: Option<PathBuf>,
+    pub environment: Environment,
+}
+
+/// The files have errors: what was found, ready to be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFiles(pub String);
+
+/// Runs the daemon until it is asked to end. `ready` hears the address once it serves.
+pub async fn serve(
+    options: Options,
+    ready: Option<oneshot::Sender<SocketAddr>>,
+) -> anyhow::Result<()> {
+    let read = read(
+        options.config.as_deref(),
+        &options.environment,
+        clock::wall(),
+    )
+    .map_err(BadFiles)?;
+    let Files {
+        config,
+        current,
+        channels,
+        warnings,
+    } = read;
+    let (form, level) = files::log_form(&config.log);
+    telemetry::start_logs(form, level).context("cannot start the log")?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
+    let store = open_store(files::store_dir(&config.store)?).await?;
+    let links = Arc::new(links(&store, &config.server.public_url).await?);
+    let pager = Arc::new(Swapped::new(channels));
+    let live = Arc::new(LiveSite::new(current));
+    let health = SharedHealth::default();
+    let reload = reloader(options, Arc::clone(&live), Arc::clone(&pager));
+    let listener = TcpListener::bind(config.server.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.server.listen))?;
+    let address = listener
+        .local_addr()
+        .context("cannot read the address that was bound")?;
+
+    let clock = Clock::system();
+    let ending = CancellationToken::new();
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let retention = Retention {
+        alerts: config.retention.alerts_for,
+        dead_letters: u64::try_from(config.retention.n_dead_letters).unwrap_or(u64::MAX),
+    };
+    let engine = Engine::new(store.clone(), retention, health.clone());
+    tasks.spawn(step(
+        engine,
+        store.clone(),
+        Arc::clone(&live),
+        clock.clone(),
+        ending.clone(),
+    ));
+    tasks.spawn(send(
+        store.clone(),
+        Arc::clone(&pager),
+        Arc::clone(&links),
+        Arc::clone(&live),
+        clock.clone(),
+        ending.clone(),
+    ));
+    let site = Site {
+        store: store.clone(),
+        live,
+        links,
+        health,
+        reload: reload.clone(),
+        metrics: Metrics::new(move || metrics.render()),
+        clock,
+    };
+    tasks.spawn(answer(listener, site, ending.clone()));
+    tasks.spawn(hear_signals(reload, ending.clone()));
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "listening on http://{address}"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    if let Some(ready) = ready {
+        // Whoever asked may have gone away.
+        let _unheard = ready.send(address);
+    }
+    let ended = run_to_end(&mut tasks, &ending).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    let closed = tokio::task::spawn_blocking(move || store.engine().close()).await;
+    ended?;
+    closed
+        .context("closing the store panicked")?
+        .context("cannot close the store")?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// The first task that ends ends all: a daemon that cannot page must not look alive.
+async fn run_to_end(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    ending: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => Err(anyhow!(error).context("a task panicked")),
+        };
+        if let (Err(error), true) = (&ended, result.is_ok()) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "a task failed; the program ends"
+            );
+            result = ended;
+        }
+        ending.cancel();
+    }
+    result
+}
+
+async fn open_store(dir: PathBuf) -> anyhow::Result<Store> {
+    let shown = dir.display().to_string();
+    let opened =
+        tokio::task::spawn_blocking(move || SledEngine::open(&dir, Settings::new(clock::wall)))
+            .await;
+    let engine = opened
+        .context("opening the store panicked")?
+        .with_context(|| format!("cannot open the store at {shown}"))?;
+    let store = Store::new(Arc::new(engine));
+    let status = store.status();
+    tracing::info!(
+        path = shown,
+        sequence = status.sequence,
+        "the store is open"
+    );
+    if let Some(rebuilt) = status.rebuilt {
+        tracing::warn!(
+            why = rebuilt,
+            "the state was built again from snapshot and journal"
+        );
+    }
+    if let Some(cut) = status.cut {
+        tracing::warn!(
+            what = cut,
+            "the end of the journal was not whole and was cut off"
+        );
+    }
+    let now = clock::wall();
+    let released = unrefused(
+        store
+            .transact(Class::Engine, move |tx| release_claims(tx, now))
+            .await,
+    )?;
+    if released > 0 {
+        tracing::info!(
+            pages = released,
+            "pages were being sent when the program last ended; they are sent again"
+        );
+    }
+    Ok(store)
+}
+
+async fn links(store: &Store, public_url: &str) -> anyhow::Result<Links> {
+    let random = || uuid::Uuid::new_v4().simple().to_string();
+    let name: String = random().chars().take(8).collect();
+    let fresh = Installation {
+        name,
+        key: format!("{}{}", random(), random()),
+    };
+    let known = unrefused(
+        store
+            .transact(Class::Engine, move |tx| installation(tx, fresh))
+            .await,
+    )?;
+    let key = hex::decode(&known.key).context("the key of this installation is damaged")?;
+    Ok(Links::new(public_url, key, known.name))
+}
+
+fn unrefused<T>(result: Result<T, Failure<std::convert::Infallible>>) -> anyhow::Result<T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(Failure::Store(error)) => Err(anyhow!(error)),
+        Err(Failure::Refused(never)) => match never {},
+    }
+}
+
+/// Steps the engine whenever something is due, and feeds the watchdog each time it went through.
+async fn step(
+    mut engine: Engine,
+    store: Store,
+    live: Arc<LiveSite>,
+    clock: Clock,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let in_force = live.load().in_force.clone();
+        let started = clock.moment();
+        let stepped = tokio::task::spawn_blocking(move || {
+            let stepped = engine.step(&in_force, started);
+            (engine, stepped)
+        });
+        let (returned, stepped) = stepped.await.context("the engine panicked")?;
+        engine = returned;
+        let took = clock.moment().elapsed.saturating_sub(started.elapsed);
+        metrics::counter!("watchkeeper_engine_steps_total").increment(1);
+        metrics::histogram!("watchkeeper_engine_step_seconds").record(took.as_secs_f64());
+        if let Some(why) = store.status().poisoned {
+            bail!("the store takes no writes until it is opened anew: {why}");
+        }
+        let wait = match stepped {
+            Ok(next) => {
+                notify(&[sd_notify::NotifyState::Watchdog]);
+                next.since(clock.now()).min(LOOKS_EVERY)
+            }
+            Err(error @ (Error::Closed | Error::Poisoned { .. })) => {
+                return Err(anyhow!(error).context("the engine cannot go on"));
+            }
+            Err(error) => {
+                metrics::counter!("watchkeeper_engine_errors_total").increment(1);
+                tracing::error!(
+                    error = format!("{:#}", anyhow!(error)),
+                    "a pass of the engine failed; it tries again"
+                );
+                LOOKS_EVERY
+            }
+        };
+        tokio::select! {
+            () = ending.cancelled() => return Ok(()),
+            () = store.wakes().engine.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Delivers pages until the end; what is under way then is waited for.
+async fn send(
+    store: Store,
+    pager: Arc<Swapped>,
+    links: Arc<Links>,
+    live: Arc<LiveSite>,
+    clock: Clock,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut delivery = Delivery::new(&store, pager.as_ref(), &links);
+    loop {
+        let now = clock.now();
+        let next = if ending.is_cancelled() {
+            Ok(None)
+        } else {
+            delivery.begin_due(now).await
+        };
+        let next = next.unwrap_or_else(|error| {
+            tracing::error!(
+                error = format!("{:#}", anyhow!(error)),
+                "pages could not be claimed; trying again"
+            );
+            None
+        });
+        let wait = next.map_or(LOOKS_EVERY, |next| next.since(now).min(LOOKS_EVERY));
+        tokio::select! {
+            sent = delivery.ended() => {
+                let in_force = live.load().in_force.clone();
+                record(&store, sent, in_force, clock.now()).await;
+            }
+            () = ending.cancelled(), if delivery.is_idle() => return Ok(()),
+            () = store.wakes().delivery.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn record(store: &Store, sent: deliver::Sent, in_force: InForce, now: Timestamp) {
+    if let Err(error) = deliver::record(store, sent, in_force, now).await {
+        // Its claim runs out, and it is sent again under the same id.
+        tracing::error!(
+            error = format!("{:#}", anyhow!(error)),
+            "the outcome of a page could not be written down"
+        );
+    }
+}
+
+async fn answer(
+    listener: TcpListener,
+    site: Site,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    let asked = ending.clone();
+    let served = http::serve(listener, site, async move { asked.cancelled().await });
+    let late = async {
+        ending.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = served => served.context("serving failed"),
+        () = late => {
+            tracing::warn!("requests were still open at the end and were cut off");
+            Ok(())
+        }
+    }
+}
+
+/// SIGTERM and SIGINT end the program, SIGHUP reads the files again.
+async fn hear_signals(reload: Reload, ending: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot hear SIGHUP")?;
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return Ok(()),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                let reload = reload.clone();
+                // What came of it is logged where it is done.
+                let _outcome = tokio::task::spawn_blocking(move || reload.run()).await.context("a reload panicked")?;
+            }
+        }
+    }
+    tracing::info!("asked to end: taking no more requests");
+    Ok(())
+}
+
+/// Builds everything anew from the files, then swaps it; on an error the old stays.
+fn reloader(options: Options, live: Arc<LiveSite>, pager: Arc<Swapped>) -> Reload {
+    Reload::new(move || {
+        let now: Timestamp = clock::wall();
+        match read(options.config.as_deref(), &options.environment, now) {
+            Ok(Files {
+                current,
+                channels,
+                warnings,
+                ..
+            }) => {
+                let revision = current.in_force.rules.revision.clone();
+                pager.swap(channels);
+                live.swap(current);
+                metrics::counter!("watchkeeper_reloads_total", "result" => "taken").increment(1);
+                tracing::info!(revision, "the files were read again and are live");
+                Ok(Reloaded { revision, warnings })
+            }
+            Err(errors) => {
+                metrics::counter!("watchkeeper_reloads_total", "result" => "refused").increment(1);
+                tracing::error!(errors, "the files have errors; what was live stays live");
+                let lines: Vec<String> = errors.lines().map(str::to_owned).collect();
+                live.refuse(lines.clone());
+                Err(lines)
+            }
+        }
+    })
+}
+
+/// Tells systemd, where it listens. An empty socket name is an error that is none of ours.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// The directory of an embedded store that is not running, for commands that work on its files.
+pub fn embedded_store(config: Option<&Path>, environment: &Environment) -> anyhow::Result<PathBuf> {
+    match read(config, environment, clock::wall()) {
+        Ok(files) => files::store_dir(&files.config.store),
+        Err(errors) => bail!(BadFiles(errors)),
+    }
+}

@@ -1,0 +1,99 @@
+//! Talking to a running daemon.
+
+use crate::cli::WrongCall;
+use crate::config::Environment;
+use anyhow::{Context, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Where the daemon is, unless `WATCHKEEPER_URL` says otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:9095";
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A daemon to be asked.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    client: Client,
+    url: String,
+    token: Option<String>,
+}
+
+impl Daemon {
+    /// The one that `WATCHKEEPER_URL` and `WATCHKEEPER_TOKEN` name.
+    pub(super) fn of(environment: &Environment) -> anyhow::Result<Self> {
+        let url = environment.daemon_url().unwrap_or(DEFAULT_URL);
+        Self::at(url, environment.daemon_token())
+    }
+
+    pub(super) fn at(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .context("cannot make requests")?;
+        Ok(Self {
+            client,
+            url: url.trim_end_matches('/').to_owned(),
+            token: token.map(str::to_owned),
+        })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| {
+            format!(
+                "no daemon answers at {} (set WATCHKEEPER_URL to where it listens)",
+                self.url
+            )
+        })?;
+        let status = answer.status();
+        let answer: Value = answer
+            .json()
+            .await
+            .with_context(|| format!("the daemon answered {status} and no JSON"))?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let detail = answer
+            .get("detail")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_FOUND {
+            return Err(WrongCall(detail.to_owned()).into());
+        }
+        bail!("{detail} ({status})")
+    }
+}
+
+/// A text member of an answer, or nothing.
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The items of a list of an answer.
+pub(super) fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}

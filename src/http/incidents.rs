@@ -1,0 +1,231 @@
+//! Incidents: lists, one, and its parts.
+
+use crate::clock::Clock;
+use crate::domain::alert::Fingerprint;
+use crate::domain::incident::Incident;
+use crate::domain::phase::Phase;
+use crate::domain::severity::Severity;
+use crate::domain::time::Timestamp;
+use crate::engine::link::Links;
+use crate::http::auth::Actor;
+use crate::http::params::{Path, Query};
+use crate::http::problem::Problem;
+use crate::http::{Site, view};
+use crate::store::lists::{self, IncidentFilter};
+use crate::store::{Reader, Store};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Items of a list where nothing is asked, and at most.
+const LIMIT: usize = 100;
+pub const LIMIT_MAX: usize = 1000;
+
+/// Entries of one page of a timeline.
+const TIMELINE_MAX: u64 = 1000;
+
+/// How many a list shall have.
+pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    match asked.unwrap_or(LIMIT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        other => Err(Problem::bad_request(format!(
+            "limit is from 1 to {LIMIT_MAX}, found {other}"
+        ))),
+    }
+}
+
+fn read_number(text: &str, what: &str) -> Result<u64, Problem> {
+    text.parse()
+        .map_err(|_not_a_number: std::num::ParseIntError| {
+            Problem::bad_request(format!("bad {what} \"{text}\""))
+        })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    status: Option<String>,
+    severity: Option<Severity>,
+    phase: Option<Phase>,
+    team: Option<String>,
+    q: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub async fn list(
+    _actor: Actor,
+    State(store): State<Store>,
+    State(clock): State<Clock>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Value>, Problem> {
+    let open = match query.status.as_deref() {
+        None => None,
+        Some("open") => Some(true),
+        Some("closed") => Some(false),
+        Some(other) => {
+            return Err(Problem::bad_request(format!(
+                "status is open or closed, found \"{other}\""
+            )));
+        }
+    };
+    let filter = IncidentFilter {
+        open,
+        severity: query.severity,
+        phase: query.phase,
+        team: query.team,
+        text: query.q,
+    };
+    let before = query
+        .cursor
+        .map(|cursor| read_number(&cursor, "cursor"))
+        .transpose()?;
+    let limit = limit(query.limit)?;
+    let now = clock.now();
+    let (items, next) = store.read(|reader| {
+        let page = lists::incidents(reader, &filter, before, limit)?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for number in page.items {
+            if let Some(incident) = reader.incident(number)? {
+                items.push(view::incident(&incident, reader.tally(number)?, now));
+            }
+        }
+        Ok((items, page.next))
+    })?;
+    Ok(Json(view::list("incidents", items, next)))
+}
+
+pub(super) fn find(
+    reader: &Reader<'_>,
+    number: u64,
+) -> Result<Option<Arc<Incident>>, crate::store::Error> {
+    reader.incident(number)
+}
+
+pub(super) fn no_such(number: u64) -> Problem {
+    Problem::not_found(format!("there is no incident {number}"))
+}
+
+pub(super) fn shown(
+    store: &Store,
+    incident: &Incident,
+    now: Timestamp,
+) -> Result<Json<Value>, Problem> {
+    let received = store.read(|reader| reader.tally(incident.number()))?;
+    Ok(Json(view::incident(incident, received, now)))
+}
+
+pub async fn show(
+    _actor: Actor,
+    Path(number): Path<u64>,
+    State(store): State<Store>,
+    State(clock): State<Clock>,
+) -> Result<Json<Value>, Problem> {
+    let incident = store
+        .read(|reader| find(reader, number))?
+        .ok_or_else(|| no_such(number))?;
+    shown(&store, &incident, clock.now())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// The incident's events in order; the cursor is the sequence number to go on from.
+pub async fn timeline(
+    _actor: Actor,
+    Path(number): Path<u64>,
+    Query(query): Query<PartQuery>,
+    State(site): State<Site>,
+) -> Result<Json<Value>, Problem> {
+    let from = query
+        .cursor
+        .map(|cursor| read_number(&cursor, "cursor"))
+        .transpose()?
+        .unwrap_or(1);
+    let limit = query
+        .limit
+        .map_or(Ok(LIMIT_MAX), |asked| limit(Some(asked)))?;
+    let most = u64::try_from(limit)
+        .unwrap_or(TIMELINE_MAX)
+        .min(TIMELINE_MAX);
+    let live = site.live.load();
+    let tokens: Vec<String> = live
+        .access
+        .tokens
+        .iter()
+        .map(|token| token.name.clone())
+        .collect();
+    let found = site.store.read(|reader| {
+        let Some(incident) = find(reader, number)? else {
+            return Ok(None);
+        };
+        let entries = reader.entries(number, from, from.saturating_add(most))?;
+        Ok(Some((incident, entries)))
+    })?;
+    let (incident, entries) = found.ok_or_else(|| no_such(number))?;
+    let last = entries.last().map_or(0, |entry| entry.seq);
+    let next = (last != 0 && last < incident.seq).then(|| (last + 1).to_string());
+    let book = &live.in_force.book;
+    let items = entries
+        .iter()
+        .map(|entry| view::entry(entry, &incident, book, &tokens))
+        .collect();
+    Ok(Json(view::list("timeline", items, next)))
+}
+
+pub async fn alerts(
+    _actor: Actor,
+    Path(number): Path<u64>,
+    Query(query): Query<PartQuery>,
+    State(store): State<Store>,
+) -> Result<Json<Value>, Problem> {
+    let after = query
+        .cursor
+        .map(|cursor| read_fingerprint(&cursor))
+        .transpose()?;
+    let limit = limit(query.limit)?;
+    let page = store.read(|reader| match reader.head(number)? {
+        Some(_) => lists::alerts_of(reader, number, after, limit).map(Some),
+        None => Ok(None),
+    })?;
+    let page = page.ok_or_else(|| no_such(number))?;
+    Ok(Json(view::list(
+        "alerts",
+        page.items.iter().map(view::alert).collect(),
+        page.next,
+    )))
+}
+
+pub async fn pages(
+    _actor: Actor,
+    Path(number): Path<u64>,
+    State(store): State<Store>,
+    State(links): State<Arc<Links>>,
+) -> Result<Json<Value>, Problem> {
+    let found = store.read(|reader| {
+        let Some(incident) = find(reader, number)? else {
+            return Ok(None);
+        };
+        Ok(Some((incident, reader.pages(number)?)))
+    })?;
+    let (incident, pages) = found.ok_or_else(|| no_such(number))?;
+    let items = pages
+        .iter()
+        .rev()
+        .map(|page| view::page(&incident, page, &links))
+        .collect();
+    Ok(Json(view::list("pages", items, None)))
+}
+
+pub(super) fn read_fingerprint(text: &str) -> Result<Fingerprint, Problem> {
+    text.parse()
+        .map_err(|error: crate::domain::alert::NotAFingerprint| {
+            Problem::bad_request(error.to_string())
+        })
+}

@@ -1,0 +1,191 @@
+//! Errors as answers: RFC 9457 problem documents. The person gets the message, the log gets the chain.
+
+use crate::domain::incident::Refusal;
+use crate::domain::phase::Output;
+use crate::store::commands::Refused;
+use crate::store::{Error, Failure};
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// Seconds after which a sender may try again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub struct Problem(Box<Document>);
+
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(skip)]
+    code: StatusCode,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: String,
+    status: u16,
+    detail: String,
+    /// Where in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Outputs that are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<Vec<Output>>,
+    /// Everything that is wrong, where that is a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<String>>,
+}
+
+impl Problem {
+    pub fn new(code: StatusCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Document {
+            code,
+            kind: "about:blank",
+            title: code.canonical_reason().unwrap_or("Error").to_owned(),
+            status: code.as_u16(),
+            detail: detail.into(),
+            path: None,
+            missing: None,
+            errors: None,
+        }))
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub fn at(mut self, path: impl Into<String>) -> Self {
+        self.0.path = Some(path.into());
+        self
+    }
+
+    pub fn with_errors(mut self, errors: Vec<String>) -> Self {
+        self.0.errors = Some(errors);
+        self
+    }
+
+    fn with_missing(mut self, missing: Vec<Output>) -> Self {
+        self.0.missing = Some(missing);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.0.code;
+        let mut response = (code, Json(&self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if code == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if code == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// One match for what the store may say: overload and failure are 503, never 429, which some senders do not repeat.
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Busy | Error::Full | Error::Closed => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            Error::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            Error::Panicked { .. } => {
+                tracing::error!(
+                    error = chain(error),
+                    "a transaction panicked; nothing of it was kept"
+                );
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "this could not be decided; nothing was changed",
+                )
+            }
+            Error::Io { .. }
+            | Error::Corrupt { .. }
+            | Error::Poisoned { .. }
+            | Error::Locked { .. }
+            | Error::NewerSchema { .. }
+            | Error::NotEmpty { .. } => {
+                tracing::error!(error = chain(error), "the store failed");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the store is failing; nothing was taken",
+                )
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+impl From<Failure<Refused>> for Problem {
+    fn from(failure: Failure<Refused>) -> Self {
+        match failure {
+            Failure::Store(error) => Self::from(&*error),
+            Failure::Refused(refused) => Self::from(refused),
+        }
+    }
+}
+
+impl From<Failure<std::convert::Infallible>> for Problem {
+    fn from(failure: Failure<std::convert::Infallible>) -> Self {
+        match failure {
+            Failure::Store(error) => Self::from(&*error),
+            Failure::Refused(never) => match never {},
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            Refused::NoSuchIncident(_) | Refused::NoSuchAlert(_) => Self::not_found(detail),
+            Refused::Incident(refusal) => match refusal {
+                Refusal::OutputsMissing { missing, .. } => {
+                    Self::new(StatusCode::CONFLICT, detail).with_missing(missing)
+                }
+                Refusal::Closed { .. }
+                | Refusal::NotClosed { .. }
+                | Refusal::KeyTaken { .. }
+                | Refusal::Clear { .. }
+                | Refusal::NoNextPhase
+                | Refusal::NotWaivable { .. }
+                | Refusal::ReachesNobody { .. } => Self::new(StatusCode::CONFLICT, detail),
+                Refusal::NoSuchAction { .. } | Refusal::NoSuchAlert { .. } => {
+                    Self::not_found(detail)
+                }
+                Refusal::NotAStatement { .. }
+                | Refusal::NotInList { .. }
+                | Refusal::NotAnAnswer { .. }
+                | Refusal::ActionIncomplete { .. } => Self::bad_request(detail),
+            },
+        }
+    }
+}

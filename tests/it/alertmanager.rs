@@ -1,0 +1,257 @@
+//! The road from a real Alertmanager through the real executable to a pager's webhook, on loopback and in real time.
+
+mod daemon;
+mod peer;
+mod receiver;
+mod wait;
+
+use chrono::{DateTime, Utc};
+use daemon::Daemon;
+use peer::Alertmanager;
+use receiver::Receiver;
+use serde_json::{Value, json};
+use wait::until;
+
+const ONE: [&str; 3] = [
+    "alertname=HighErrorRate",
+    "service=checkout",
+    "instance=one",
+];
+const TWO: [&str; 3] = [
+    "alertname=HighErrorRate",
+    "service=checkout",
+    "instance=two",
+];
+const OTHER: [&str; 2] = ["alertname=DiskHalfFull", "service=archive"];
+
+/// The timeout is longer than it takes to see the first page and acknowledge it.
+const ONCALL: &str = r#"
+[people.ana]
+name = "Ana"
+notify = [{ channel = "hook", address = "ana" }]
+
+[people.ben]
+name = "Ben"
+notify = [{ channel = "hook", address = "ben" }]
+
+[policies.payments]
+steps = [{ targets = ["person:ana"], timeout = "4s" }, { targets = ["person:ben"], timeout = "1h" }]
+fallback = ["person:ben"]
+"#;
+
+const RULES: &str = r#"
+[[rule]]
+name = "errors"
+match = ['alertname="HighErrorRate"']
+severity = "SEV2"
+dedup_key = "{{ labels.service }}/{{ labels.alertname }}"
+title = "{{ labels.service }} fails"
+escalation_policy = "payments"
+
+[[rule]]
+name = "disks"
+match = ['alertname="DiskHalfFull"']
+severity = "SEV5"
+dedup_key = "{{ labels.service }}/{{ labels.alertname }}"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alertmanagers_alerts_become_one_incident_a_key_and_one_page_a_step() {
+    // An error says that another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let pager = Receiver::start().await;
+    let daemon = Daemon::serve(&[
+        ("config/watchkeeper.toml", &configuration(&pager)),
+        ("config/oncall.toml", ONCALL),
+        ("rules/all.toml", RULES),
+    ])
+    .await;
+    let alertmanager = Alertmanager::start(&routes(&daemon)).await;
+
+    // Two alerts in one group, and one of another key: two incidents, of which one pages.
+    let start = now();
+    alertmanager.fire(&ONE, start);
+    alertmanager.fire(&TWO, start);
+    alertmanager.fire(&OTHER, start);
+    let checkout = until_counted(&daemon, "checkout/HighErrorRate", 2, 0).await;
+    let archive = until_counted(&daemon, "archive/DiskHalfFull", 1, 0).await;
+    assert_eq!(n_incidents(&daemon).await, 2);
+    assert_eq!(checkout["status"], "open");
+    assert_eq!(checkout["severity"], "SEV2");
+    assert_eq!(archive["severity"], "SEV5");
+    until_paged(&pager, &["ana step 1", "ben step 2"]).await;
+
+    // Repeats are counted and page nobody.
+    let before = received(&checkout);
+    let number = &checkout["number"];
+    until("the group is sent twice more", async || {
+        let incident = incident(&daemon, number).await;
+        let is_repeated = received(&incident) >= before + 4;
+        is_repeated.then_some(()).ok_or(incident.to_string())
+    })
+    .await;
+    assert_eq!(pages(&pager), ["ana step 1", "ben step 2"]);
+    acknowledge(&daemon, number, "ben").await;
+
+    // One of two resolves: the incident goes on. The other too: it is clear, and stays open.
+    alertmanager.resolve(&ONE, start, now());
+    let partly = until_counted(&daemon, "checkout/HighErrorRate", 1, 1).await;
+    assert_eq!(partly["clear_since"], Value::Null);
+    assert_eq!(partly["acknowledged_by"], "ben");
+    alertmanager.resolve(&TWO, start, now());
+    let quiet = until_counted(&daemon, "checkout/HighErrorRate", 0, 2).await;
+    assert_eq!(quiet["status"], "open");
+    until("the incident is clear", async || {
+        let incident = incident(&daemon, number).await;
+        let is_clear = incident["clear_since"].is_string();
+        is_clear.then_some(()).ok_or(incident.to_string())
+    })
+    .await;
+    assert_eq!(statuses(&daemon, number).await, ["resolved", "resolved"]);
+    assert_eq!(pages(&pager), ["ana step 1", "ben step 2"]);
+
+    // It fires again: the same incident, no longer acknowledged, paged from step 1 under a new id.
+    alertmanager.fire(&ONE, now());
+    let again = until_counted(&daemon, "checkout/HighErrorRate", 1, 1).await;
+    assert_eq!(&again["number"], number);
+    assert_eq!(again["clear_since"], Value::Null);
+    until_paged(&pager, &["ana step 1", "ben step 2", "ana step 1"]).await;
+    acknowledge(&daemon, number, "ana").await;
+    assert_eq!(n_incidents(&daemon).await, 2);
+    assert_page_ids_differ(&pager);
+}
+
+fn configuration(pager: &Receiver) -> String {
+    let hook = pager.url();
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+
+[store]
+url = "sled:data"
+
+[sources.prod]
+kind = "alertmanager"
+
+[channels.hook]
+kind = "webhook"
+url = "{hook}"
+"#
+    )
+}
+
+/// Groups are sent at once where they are new, then each second what changed, and every two all of it.
+fn routes(daemon: &Daemon) -> String {
+    let hook = daemon.url("/hooks/prod");
+    format!(
+        "
+route:
+  receiver: watchkeeper
+  group_by: [alertname, service]
+  group_wait: 1s
+  group_interval: 1s
+  repeat_interval: 2s
+receivers:
+  - name: watchkeeper
+    webhook_configs:
+      - url: {hook}
+        send_resolved: true
+"
+    )
+}
+
+/// The incident of this key, once so many of its alerts fire and so many are resolved.
+async fn until_counted(daemon: &Daemon, key: &str, firing: u64, resolved: u64) -> Value {
+    let what = format!("{key} has {firing} firing, {resolved} resolved");
+    until(&what, async || {
+        let list = incidents(daemon).await;
+        let mut of_key = list.iter().filter(|incident| incident["dedup_key"] == key);
+        let found = of_key.next().cloned();
+        assert_eq!(of_key.count(), 0, "a second incident of {key}: {list:?}");
+        found
+            .filter(|incident| {
+                let counts = &incident["alerts"];
+                counts["firing"] == firing && counts["resolved"] == resolved
+            })
+            .ok_or(format!("{list:?}"))
+    })
+    .await
+}
+
+/// Waits for as many pages, then wants these and no others, in this order.
+async fn until_paged(pager: &Receiver, expected: &[&str]) {
+    until("the pages arrive", async || {
+        let pages = pages(pager);
+        let is_enough = pages.len() >= expected.len();
+        is_enough.then_some(()).ok_or(pages.join("\n"))
+    })
+    .await;
+    assert_eq!(pages(pager), expected);
+}
+
+/// What woke somebody; updates are not of it.
+fn pages(pager: &Receiver) -> Vec<String> {
+    let bodies = pager.bodies();
+    let woke = bodies.iter().filter(|body| body["kind"] == "page");
+    woke.map(|body| {
+        let to = body["to"].as_str().expect("a page is to somebody");
+        format!("{to} step {}", body["step"])
+    })
+    .collect()
+}
+
+fn assert_page_ids_differ(pager: &Receiver) {
+    let bodies = pager.bodies();
+    let mut ids: Vec<_> = bodies.iter().map(|body| body["page_id"].as_str()).collect();
+    let keys: Vec<_> = bodies
+        .iter()
+        .map(|b| b["idempotency_key"].as_str())
+        .collect();
+    assert_eq!(keys, ids);
+    assert!(ids.iter().all(Option::is_some), "{bodies:?}");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), bodies.len(), "{bodies:?}");
+}
+
+async fn incidents(daemon: &Daemon) -> Vec<Value> {
+    let list = daemon.get("/api/v1/incidents").await;
+    let incidents = list.pointer("/incidents").and_then(Value::as_array);
+    incidents.expect("a list").clone()
+}
+
+async fn n_incidents(daemon: &Daemon) -> usize {
+    incidents(daemon).await.len()
+}
+
+async fn incident(daemon: &Daemon, number: &Value) -> Value {
+    daemon.get(&format!("/api/v1/incidents/{number}")).await
+}
+
+async fn statuses(daemon: &Daemon, number: &Value) -> Vec<Value> {
+    let path = format!("/api/v1/incidents/{number}/alerts");
+    let list = daemon.get(&path).await;
+    let alerts = list.pointer("/alerts").and_then(Value::as_array);
+    let alerts = alerts.expect("a list");
+    alerts.iter().map(|alert| alert["status"].clone()).collect()
+}
+
+async fn acknowledge(daemon: &Daemon, number: &Value, by: &str) {
+    let path = format!("/api/v1/incidents/{number}/acknowledge");
+    let incident = daemon.post(&path, &json!({ "by": by })).await;
+    assert_eq!(incident.get("acknowledged_by"), Some(&json!(by)));
+}
+
+fn received(incident: &Value) -> u64 {
+    let count = incident.pointer("/alerts/received");
+    count.and_then(Value::as_u64).expect("a count")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Alertmanager runs on the real clock"
+)]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}

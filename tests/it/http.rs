@@ -1,0 +1,9 @@
+//! Stories of the HTTP face: each route at least once, with its exact status and the fields the contract names.
+
+mod access;
+mod answers;
+mod commands;
+mod health;
+mod hooks;
+mod links;
+mod lists;

@@ -1,0 +1,349 @@
+//! The README: its examples are read by the program, and its tables say what the code says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+use watchkeeper::config::{Config, Environment, load};
+use watchkeeper::domain::finding::Finding;
+use watchkeeper::domain::phase::{Output, Phase};
+use watchkeeper::rules::{Context, load_texts};
+use watchkeeper::telemetry::{Kind, METRICS};
+
+fn readme() -> String {
+    read("README.md")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file")
+}
+
+/// The text from a heading to the next one that is not below it.
+fn section<'a>(readme: &'a str, heading: &str) -> &'a str {
+    let start = format!("\n{heading}\n");
+    let (_, rest) = readme.split_once(&start).expect("a heading");
+    let level = heading.chars().take_while(|c| *c == '#').count();
+    let ends = (1..=level).filter_map(|n| rest.find(&format!("\n{} ", "#".repeat(n))));
+    rest.split_at(ends.min().unwrap_or(rest.len())).0
+}
+
+/// The fenced blocks of a language.
+fn blocks(readme: &str, language: &str) -> Vec<String> {
+    let mut blocks: Vec<String> = Vec::new();
+    let mut open: Option<(bool, String)> = None;
+    for line in readme.lines() {
+        open = match (open, line.strip_prefix("```")) {
+            (None, Some(found)) => Some((found == language, String::new())),
+            (None, None) => None,
+            (Some((is_wanted, text)), Some(_)) => {
+                blocks.extend(is_wanted.then_some(text));
+                None
+            }
+            (Some((is_wanted, text)), None) => Some((is_wanted, format!("{text}{line}\n"))),
+        };
+    }
+    blocks
+}
+
+/// The cells of each row of the tables in a text, without heads.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        if line.starts_with("|---") {
+            rows.pop();
+            continue;
+        }
+        let line = line.replace("\\|", "\u{0}");
+        let cells = line.trim_matches('|').split('|');
+        rows.push(
+            cells
+                .map(|cell| cell.replace('\u{0}', "|").trim().to_owned())
+                .collect(),
+        );
+    }
+    rows
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn show(findings: &[Finding]) -> String {
+    let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    lines.join("\n")
+}
+
+/// All blocks of a file, which together are one that a reader may paste.
+fn example(readme: &str, file: &str) -> String {
+    let first = format!("# {file}\n");
+    let fitting = blocks(readme, "toml")
+        .into_iter()
+        .filter(|block| block.starts_with(&first));
+    fitting.collect()
+}
+
+/// Each variable that the text takes a secret from, with a value.
+fn variables(text: &str) -> Environment {
+    let named = text.split("env = \"").skip(1);
+    let names = named.filter_map(|rest| rest.split('"').next());
+    names
+        .map(|name| (name, format!("value-of-{name}")))
+        .collect()
+}
+
+fn example_config(readme: &str) -> Config {
+    let directory = TempDir::new().expect("a temporary directory");
+    for file in ["watchkeeper.toml", "oncall.toml"] {
+        let text = example(readme, file);
+        assert!(!text.is_empty(), "no block of {file}");
+        fs::write(directory.path().join(file), text).expect("a file");
+    }
+    let loaded = load(Some(directory.path()), &variables(readme));
+    assert_eq!(show(&loaded.findings), "");
+    loaded.config.expect("nothing was found wrong")
+}
+
+#[test]
+fn every_toml_block_names_its_file() {
+    let readme = readme();
+    for block in blocks(&readme, "toml") {
+        let first = block.lines().next();
+        let known = [
+            "# watchkeeper.toml",
+            "# oncall.toml",
+            "# rules/example.toml",
+        ];
+        assert!(first.is_some_and(|first| known.contains(&first)), "{block}");
+    }
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_read_without_a_finding() {
+    let config = example_config(&readme());
+    assert!(config.sources.contains_key("prod-alertmanager"));
+    assert!(config.channels.contains_key("ops-hook"));
+    assert!(config.book.policies.contains_key("payments"));
+}
+
+#[test]
+fn the_rules_in_the_readme_are_read_without_a_finding() {
+    let readme = readme();
+    let config = example_config(&readme);
+    let text = example(&readme, "rules/example.toml");
+    let context = Context {
+        zone: config.server.zone,
+        matrix: &config.matrix,
+        book: &config.book,
+    };
+    let loaded = load_texts(&[("rules/example.toml", &text)], context);
+    assert_eq!(show(&loaded.findings), "");
+    assert_eq!(loaded.rules.map(|set| set.rules.len()), Some(5));
+}
+
+#[test]
+fn every_json_block_is_json() {
+    let blocks = blocks(&readme(), "json");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        if let Err(error) = serde_json::from_str::<serde_json::Value>(&block) {
+            panic!("{error} in\n{block}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_readme_with_its_kind_and_no_other() {
+    let readme = readme();
+    let kind = |kind: Kind| match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Summary => "summary",
+    };
+    let known: BTreeMap<String, String> = METRICS
+        .iter()
+        .map(|(name, of, _)| ((*name).to_owned(), kind(*of).to_owned()))
+        .collect();
+    let told: BTreeMap<String, String> = rows(section(&readme, "### Metrics"))
+        .into_iter()
+        .map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone()))
+        .collect();
+    assert_eq!(told, known);
+
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = readme.split(|c: char| !is_name(c));
+    let elsewhere = words.filter(|word| word.starts_with("watchkeeper_"));
+    let unknown: BTreeSet<&str> = elsewhere
+        .filter(|word| !known.contains_key(*word))
+        .collect();
+    assert_eq!(unknown, BTreeSet::new());
+}
+
+#[test]
+fn a_metric_that_nothing_counts_is_told_as_such() {
+    let mut code = String::new();
+    for_each_file(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut |path| {
+            if !path.ends_with("src/telemetry.rs") {
+                code.push_str(&fs::read_to_string(path).expect("a file"));
+            }
+        },
+    );
+    for row in rows(section(&readme(), "### Metrics")) {
+        let name = row[0].trim_matches('`');
+        let is_counted = code.contains(&format!("\"{name}\""));
+        let is_told_as_not = row[3].contains("not counted yet");
+        assert_eq!(is_counted, !is_told_as_not, "{name}");
+    }
+}
+
+fn for_each_file(directory: &Path, each: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            for_each_file(&path, each);
+        } else {
+            each(&path);
+        }
+    }
+}
+
+/// `METHOD /path` of every route in `src/http.rs`.
+fn routes() -> BTreeSet<String> {
+    let source = read("src/http.rs");
+    let mut routes = BTreeSet::new();
+    let mut prefix = "";
+    let mut rest = source.as_str();
+    while let Some((before, after)) = rest.split_once(".route(") {
+        for (start, of) in [
+            ("let incident = Router::new()", "/api/v1/incidents/{number}"),
+            ("let api = Router::new()", "/api/v1"),
+            ("let router = Router::new()", ""),
+        ] {
+            if before.contains(start) {
+                prefix = of;
+            }
+        }
+        let path = after.split('"').nth(1).expect("a path");
+        let path = if path == "/" { "" } else { path };
+        let until_next = after.split(".route(").next().unwrap_or_default();
+        let call = until_next.split(';').next().unwrap_or_default();
+        let words = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words {
+            if ["get", "post", "put", "patch", "delete"].contains(&word) {
+                routes.insert(format!("{} {prefix}{path}", word.to_uppercase()));
+            }
+        }
+        rest = after;
+    }
+    routes
+}
+
+#[test]
+fn every_route_is_in_the_readme_and_no_other() {
+    let readme = readme();
+    let told: BTreeSet<String> = rows(section(&readme, "## API"))
+        .into_iter()
+        .flat_map(|row| quoted(&row[0]))
+        .collect();
+    assert_eq!(told, routes());
+}
+
+#[test]
+fn the_phases_and_their_outputs_are_those_of_the_code() {
+    let readme = readme();
+    let of_code: Vec<(String, Vec<String>)> = Phase::ALL
+        .into_iter()
+        .map(|phase| {
+            let outputs = phase.required_outputs().iter();
+            let ids = outputs.map(|output| output.as_str().to_owned());
+            (phase.as_str().to_owned(), ids.collect())
+        })
+        .collect();
+    let told: Vec<(String, Vec<String>)> = rows(section(&readme, "## Lifecycle"))
+        .into_iter()
+        .filter(|row| row.len() == 3)
+        .map(|row| (row[0].trim_matches('`').to_owned(), quoted(&row[2])))
+        .collect();
+    assert_eq!(told, of_code);
+}
+
+#[test]
+fn what_is_waived_or_lost_is_told_for_every_output() {
+    let readme = readme();
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    let statements = |output: &Output| Output::STATEMENTS.contains(output);
+    let of_code: Vec<(String, bool, &str, &str)> = Output::ALL
+        .iter()
+        .map(|output| {
+            let is_lost = Output::LOST_BY_RECURRENCE.contains(output);
+            (
+                output.as_str().to_owned(),
+                statements(output),
+                yes(output.is_waivable()),
+                yes(is_lost),
+            )
+        })
+        .collect();
+    let rows = rows(section(&readme, "## Lifecycle"));
+    let told: Vec<(String, bool, &str, &str)> = rows
+        .iter()
+        .filter(|row| row.len() == 4)
+        .map(|row| {
+            (
+                row[0].trim_matches('`').to_owned(),
+                row[1].starts_with("statement"),
+                row[2].as_str(),
+                row[3].split(':').next().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(told, of_code);
+}
+
+/// Every command without commands of its own, as `watchkeeper store verify`.
+fn commands(of: &str) -> BTreeSet<String> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_watchkeeper"));
+    let asked = program.args(of.split_whitespace().skip(1)).arg("--help");
+    let answer = asked.output().expect("the program runs");
+    let help = String::from_utf8(answer.stdout).expect("help is text");
+    let Some((_, listed)) = help.split_once("\nCommands:\n") else {
+        return BTreeSet::from([of.to_owned()]);
+    };
+    let lines = listed.lines().take_while(|line| !line.is_empty());
+    // A description that goes on stands further in.
+    let named = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = named.filter_map(|line| line.split_whitespace().next());
+    names
+        .flat_map(|name| commands(&format!("{of} {name}")))
+        .collect()
+}
+
+#[test]
+fn every_command_is_in_the_readme_and_no_other() {
+    let readme = readme();
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+    let told: BTreeSet<String> = rows(section(&readme, "## Command line"))
+        .into_iter()
+        .filter_map(|row| quoted(&row[0]).into_iter().next())
+        .map(|command| {
+            let words = command.split_whitespace().take_while(is_word);
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    assert_eq!(told, commands("watchkeeper"));
+}
+
+#[test]
+fn both_commands_of_a_fresh_machine_are_in_the_readme() {
+    let readme = readme();
+    for command in ["cargo run --release -- serve", "tests/run"] {
+        assert!(readme.contains(command), "{command}");
+    }
+}
