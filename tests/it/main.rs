@@ -22,6 +22,7 @@ mod daemon;
 mod dedup;
 mod delivery;
 mod escalation;
+mod fingerprints;
 mod golden;
 mod house;
 mod http;
