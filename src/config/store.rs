@@ -41,5 +41,6 @@ fn url(value: Value<'_>, environment: &Environment) -> Option<Store> {
         );
         return None;
     }
+    value.warn("a store on PostgreSQL is not yet in effect: `serve` refuses it".to_owned());
     Some(Store::Postgres(url))
 }
