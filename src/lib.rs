@@ -94,6 +94,7 @@
 //!     - `domain/go_regex/property.rs`: Unicode categories and scripts (`\pL`, `\p{Greek}`)
 //!   - `domain/incident.rs`: An incident
 //!     - `domain/incident/apply.rs`: What an event makes of an incident
+//!     - `domain/incident/ask.rs`: What people ask of an incident
 //!     - `domain/incident/command.rs`: What is asked of an incident, and why it may be refused
 //!     - `domain/incident/decide.rs`: Which events a command adds at an instant
 //!     - `domain/incident/event.rs`: What happened to an incident

@@ -5,6 +5,7 @@ pub mod command;
 pub mod event;
 
 mod apply;
+mod ask;
 mod decide;
 mod members;
 mod outputs;
