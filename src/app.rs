@@ -18,7 +18,7 @@ use crate::store::engine::Class;
 use crate::store::installation::{Installation, installation};
 use crate::store::sled::{Settings, SledEngine};
 use crate::store::sweep::Retention;
-use crate::store::{Error, Failure, InForce, Store};
+use crate::store::{Error, InForce, Store, unrefused};
 use crate::telemetry;
 use anyhow::{Context, anyhow, bail};
 use files::{Files, read};
@@ -218,14 +218,6 @@ async fn links(store: &Store, public_url: &str) -> anyhow::Result<Links> {
     )?;
     let key = hex::decode(&known.key).context("the key of this installation is damaged")?;
     Ok(Links::new(public_url, key, known.name))
-}
-
-fn unrefused<T>(result: Result<T, Failure<std::convert::Infallible>>) -> anyhow::Result<T> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(Failure::Store(error)) => Err(anyhow!(error)),
-        Err(Failure::Refused(never)) => match never {},
-    }
 }
 
 /// Steps the engine whenever something is due, and feeds the watchdog each time it went through.

@@ -11,7 +11,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::store::engine::Class;
 use crate::store::sweep::{Retention, sweep};
-use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine};
+use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine, unrefused};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl Engine {
         let by_ms = self.last.map_or(0, |last| at.jumped_since(last));
         if by_ms.abs() > JUMP {
             tracing::warn!(by_ms, now = %at.now, "the wall clock jumped; waits move with it");
-            done(
+            unrefused(
                 self.store
                     .transact_blocking(Class::Engine, move |tx| pending::shift(tx, by_ms)),
             )?;
@@ -140,7 +140,7 @@ impl Engine {
                 break;
             }
             let in_force = in_force.clone();
-            done(
+            unrefused(
                 self.store.transact_blocking(Class::Engine, move |tx| {
                     pending::mature(tx, &in_force, now)
                 }),
@@ -188,11 +188,11 @@ impl Engine {
                     why,
                     "an incident could not be stepped and is quarantined"
                 );
-                done(self.store.transact_blocking(Class::Engine, move |tx| {
+                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
                     quarantine::put(tx, number, &why, now)
                 }))
             }
-            other => done(other),
+            other => unrefused(other),
         }
     }
 
@@ -216,7 +216,7 @@ impl Engine {
 
     fn sweep(&self, now: Timestamp) -> Result<(), Error> {
         let retention = self.retention;
-        done(
+        unrefused(
             self.store
                 .transact_blocking(Class::Engine, move |tx| sweep(tx, retention, now).map(drop)),
         )
@@ -242,19 +242,4 @@ fn is_time(last: &mut Option<Duration>, every: Duration, at: Moment) -> bool {
         *last = Some(at.elapsed);
     }
     due
-}
-
-/// The engine's transactions refuse nothing.
-fn done<T>(result: Result<T, Failure<std::convert::Infallible>>) -> Result<T, Error> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(Failure::Store(error)) => {
-            Err(
-                Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Poisoned {
-                    why: shared.to_string(),
-                }),
-            )
-        }
-        Err(Failure::Refused(never)) => match never {},
-    }
 }

@@ -17,7 +17,7 @@ use crate::store::engine::Class;
 use crate::store::memory::MemoryEngine;
 use crate::store::report::{Recorded, Report, record};
 use crate::store::sweep::Retention;
-use crate::store::{Error, Failure, InForce, Store};
+use crate::store::{Error, Failure, InForce, Store, unrefused};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -330,20 +330,6 @@ fn unreachable_receiver() -> PageOutcome {
     PageOutcome::Retry {
         after: None,
         why: "the program is starting".to_owned(),
-    }
-}
-
-fn unrefused<T>(result: Result<T, Failure<std::convert::Infallible>>) -> Result<T, Error> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(Failure::Store(error)) => {
-            Err(
-                Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Poisoned {
-                    why: shared.to_string(),
-                }),
-            )
-        }
-        Err(Failure::Refused(never)) => match never {},
     }
 }
 

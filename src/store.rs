@@ -36,6 +36,7 @@ use crate::domain::oncall::Book;
 use crate::domain::rule::RuleSet;
 use crate::store::engine::{Class, Engine, Keep, Stage, Status, job};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -70,6 +71,15 @@ impl<R> From<Error> for Failure<R> {
 pub struct Wakes {
     pub engine: Notify,
     pub delivery: Notify,
+}
+
+/// What came of a transaction that refuses nothing.
+pub fn unrefused<T>(result: Result<T, Failure<Infallible>>) -> Result<T, Error> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(Failure::Store(error)) => Err(Error::of_shared(error)),
+        Err(Failure::Refused(never)) => match never {},
+    }
 }
 
 /// The store: an engine, and the incidents that are in memory.

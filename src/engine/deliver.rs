@@ -10,7 +10,7 @@ use crate::engine::link::Links;
 use crate::pager::Pager;
 use crate::store::delivery::{Claimed, channels, claim, record_outcome};
 use crate::store::engine::Class;
-use crate::store::{Error, Failure, InForce, Store};
+use crate::store::{Error, Failure, InForce, Store, unrefused};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -144,7 +144,7 @@ async fn claim_due(
     let claimed = store
         .transact(Class::Engine, move |tx| claim(tx, &channel, most, now))
         .await;
-    super::done(claimed)
+    unrefused(claimed)
 }
 
 /// Writes down how an attempt ended, with what follows from it.
@@ -172,7 +172,7 @@ pub async fn record(
             now,
         )
     };
-    super::done(store.transact(Class::Engine, work).await)
+    unrefused(store.transact(Class::Engine, work).await)
 }
 
 /// The words and links of a page, as the incident is when it goes out.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,30 @@ impl Error {
         }
     }
 
+    /// The same error for one of several who were told of it together: of the same kind, so that a full disk is not taken
+    /// for a store that is poisoned.
+    pub fn of_shared(error: Arc<Self>) -> Self {
+        Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
+            Self::Full => Self::Full,
+            Self::Busy => Self::Busy,
+            Self::Closed => Self::Closed,
+            Self::Poisoned { why } => Self::Poisoned { why: why.clone() },
+            Self::Panicked { why } => Self::Panicked { why: why.clone() },
+            Self::TooLarge { bytes, most } => Self::TooLarge {
+                bytes: *bytes,
+                most: *most,
+            },
+            Self::Io { .. }
+            | Self::Corrupt { .. }
+            | Self::Locked { .. }
+            | Self::NewerSchema { .. }
+            | Self::NotEmpty { .. } => Self::Io {
+                what: "keep the group".to_owned(),
+                source: io::Error::other(shared.to_string()),
+            },
+        })
+    }
+
     /// A record whose value cannot be read.
     pub fn record(key: &[u8], why: impl Into<String>) -> Self {
         Self::Corrupt {
@@ -116,4 +141,17 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_told_to_several_keeps_its_kind() {
+        let full = Arc::new(Error::Full);
+        let other = Arc::clone(&full);
+        assert!(matches!(Error::of_shared(full), Error::Full));
+        assert!(matches!(Error::of_shared(other), Error::Full));
+    }
 }
