@@ -175,8 +175,14 @@
 //!   - `store/report.rs`: Recording a sender's report
 //!   - `store/sled.rs`: The embedded engine
 //!     - `store/sled/keep.rs`: The keeper
+//!     - `store/sled/merge.rs`: Runs read as one
 //!     - `store/sled/recover.rs`: Opening the store
-//!     - `store/sled/state.rs`: The current state in sled
+//!     - `store/sled/run.rs`: A run
+//!       - `store/sled/run/filter.rs`: A filter of keys
+//!       - `store/sled/run/write.rs`: Writing a run
+//!     - `store/sled/snapshot.rs`: Snapshots
+//!     - `store/sled/state.rs`: The current state
+//!       - `store/sled/state/catalogue.rs`: The catalogue of the state, in sled
 //!     - `store/sled/verify.rs`: Verifies a closed store
 //!     - `store/sled/write.rs`: The writer
 //!   - `store/sweep.rs`: Retention

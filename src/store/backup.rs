@@ -209,7 +209,7 @@ pub fn restore(
     let snapshots = store_dir.join(crate::store::sled::SNAPSHOTS);
     make_dir(store_dir)?;
     make_dir(&snapshots)?;
-    let to = snapshots.join(crate::store::sled::snapshot_name(info.sequence));
+    let to = snapshots.join(crate::store::sled::backup_name(info.sequence));
     let temporary = to.with_extension("tmp");
     let failed = |source| Error::io(format!("write {}", to.display()), source);
     std::fs::copy(path, &temporary).map_err(failed)?;

@@ -74,6 +74,11 @@ impl Faults {
     }
 }
 
+/// Nothing of that name is there.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
     let synced = File::open(dir).and_then(|opened| opened.sync_all());

@@ -6,6 +6,7 @@ use crate::store::engine::Order;
 use crate::store::engine::Reads;
 use crate::store::error::Error;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::collections::btree_map::Range;
 use std::fmt;
 use std::ops::Bound;
@@ -130,9 +131,17 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Lays a group over the others. Layers of like size become one, so that a read asks few of them;
-    /// the first `frozen` are left alone.
+    /// Lays a group over the others: into the newest layer where nobody looks at that, else over it. Layers of like size become one, so
+    /// that a read asks few of them; the first `frozen` are left alone.
     pub fn push(&mut self, last: u64, changes: Changes, frozen: usize) {
+        if self.layers.len() > frozen
+            && let Some(newest) = self.layers.last_mut()
+            && let Some(own) = Arc::get_mut(&mut newest.changes)
+        {
+            newest.bytes = add_to(own, newest.bytes, changes);
+            newest.last = last;
+            return;
+        }
         let bytes = size_of(&changes);
         let mut top = Layer {
             last,
@@ -141,7 +150,7 @@ impl Overlay {
         };
         while self.layers.len() > frozen {
             match self.layers.pop_if(|under| under.bytes <= top.bytes) {
-                Some(under) => top = over(under, &top),
+                Some(under) => top = over(under, top),
                 None => break,
             }
         }
@@ -173,15 +182,33 @@ impl Overlay {
 }
 
 /// `under` with `top` over it.
-fn over(under: Layer, top: &Layer) -> Layer {
+fn over(under: Layer, top: Layer) -> Layer {
     let mut changes = under.changes;
-    let newer = top.changes.iter();
-    Arc::make_mut(&mut changes).extend(newer.map(|(key, value)| (key.clone(), value.clone())));
+    let newer = Arc::unwrap_or_clone(top.changes);
+    let bytes = add_to(Arc::make_mut(&mut changes), under.bytes, newer);
     Layer {
         last: top.last,
-        bytes: size_of(&changes),
+        bytes,
         changes,
     }
+}
+
+/// Puts `newer` over changes of so many bytes, and returns how many they are then.
+fn add_to(changes: &mut Changes, mut bytes: usize, newer: Changes) -> usize {
+    let size = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+    for (key, value) in newer {
+        bytes += key.len() + size(&value);
+        match changes.entry(key) {
+            Entry::Occupied(mut before) => {
+                bytes -= before.key().len() + size(before.get());
+                before.insert(value);
+            }
+            Entry::Vacant(new) => {
+                new.insert(value);
+            }
+        }
+    }
+    bytes
 }
 
 /// A state under layers.

@@ -1,17 +1,22 @@
-//! The embedded engine: a journal that is the record, sled for the current state, snapshots that cover what leaves the journal.
+//! The embedded engine: a journal that is the record, a state for reads, snapshots that cover what leaves the journal.
 //!
 //! It has three threads of its own, spawned here and not in `app.rs`: they block on the disk, must outlive every task that waits for them,
-//! and end only in `close`. The *writer* owns the journal: it gathers jobs into groups, each one frame and one sync. The *applier* brings groups
-//! to sled behind it; until then they lie in the overlay that every read consults first. The *keeper* makes checkpoints.
+//! and end only in `close`. The *writer* owns the journal: it gathers jobs into groups, each one frame and one sync. What groups changed lies in
+//! the overlay, which every read consults first, until the *applier* brings it to the state as one run. The *keeper* merges runs and makes
+//! checkpoints.
 
 mod keep;
+mod merge;
 mod recover;
+mod run;
+mod snapshot;
 mod state;
 mod verify;
 mod write;
 
 use crate::domain::time::Timestamp;
 use crate::store::disk::Faults;
+use crate::store::disk::replace;
 use crate::store::engine::BackupInfo;
 use crate::store::engine::Class;
 use crate::store::engine::Each;
@@ -25,7 +30,11 @@ use crate::store::error::Error;
 use crate::store::journal;
 use crate::store::overlay::Layer;
 use crate::store::overlay::Overlay;
+pub(crate) use snapshot::backup_name;
+use state::RUNS_MAX;
+use state::Runs;
 use state::State;
+use state::Written;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -39,6 +48,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::thread::JoinHandle;
+use std::time::Duration;
 pub use verify::Verified;
 pub use verify::verify_store;
 
@@ -49,15 +59,19 @@ const STATE: &str = "state";
 const LOCK: &str = "lock";
 const CHECKPOINT: &str = "checkpoint";
 const BUILDING: &str = "building";
+const DAMAGED: &str = "damaged";
+
+/// When no group came for so long, what lies in memory is brought to the state if it is so much, and after so many such pauses whatever it is.
+const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_BYTES: usize = 64 << 10;
+const PAUSES: u32 = 5;
+
+/// How long the applier waits before it looks whether a full disk has room again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Jobs that may wait, of each class.
 const INTAKE_QUEUE: usize = 4_096;
 const ENGINE_QUEUE: usize = 4_096;
-
-/// The file name of a snapshot.
-pub(crate) fn snapshot_name(sequence: u64) -> String {
-    format!("{sequence:020}.backup")
-}
 
 /// How big things get, and what the engine needs from outside.
 #[derive(Clone, Debug)]
@@ -65,7 +79,9 @@ pub struct Settings {
     pub journal: journal::Limits,
     /// What sled may hold in memory.
     pub cache_bytes: u64,
-    /// What may lie in memory before it is in sled; past it, groups wait.
+    /// What lies in memory before it is brought to the state.
+    pub apply_bytes: usize,
+    /// What may lie in memory at the most; past it, groups wait.
     pub overlay_bytes: usize,
     /// A checkpoint follows so much journal.
     pub checkpoint_bytes: u64,
@@ -82,8 +98,9 @@ impl Settings {
     pub fn new(now: fn() -> Timestamp) -> Self {
         Self {
             journal: journal::Limits::default(),
-            cache_bytes: 64 << 20,
-            overlay_bytes: 64 << 20,
+            cache_bytes: 1 << 20,
+            apply_bytes: 12 << 20,
+            overlay_bytes: 48 << 20,
             checkpoint_bytes: 64 << 20,
             snapshot_bytes: 256 << 20,
             floor_bytes: 256 << 20,
@@ -152,13 +169,15 @@ struct Recent {
     applied: u64,
     /// Layers at the bottom that are being applied.
     n_applying: usize,
-    /// The sequences that views look at, and how many look.
-    views: BTreeMap<u64, usize>,
+    /// Up to which group somebody waits for the state.
+    wanted: u64,
     /// Journal written since the last checkpoint.
     unchecked_bytes: u64,
     closing: bool,
     /// Why the state takes no more changes.
     stuck: Option<String>,
+    /// The disk has no room for the state, for now.
+    full: bool,
 }
 
 impl SledEngine {
@@ -316,15 +335,15 @@ impl Shared {
         self.dir.join(JOURNAL)
     }
 
-    /// The durable state as it is now. The applier stays behind it while it lives, unless the overlay is at its bound.
+    /// The durable state as it is now, for as long as the view is held.
     fn view(&self) -> View<'_> {
-        let mut recent = lock(&self.recent);
-        let at = recent.durable;
-        *recent.views.entry(at).or_default() += 1;
+        // Under one lock: the overlay without what the runs do not have yet would be no state.
+        let recent = lock(&self.recent);
         View {
             shared: self,
             overlay: recent.overlay.clone(),
-            at,
+            runs: self.state.runs(),
+            at: recent.durable,
         }
     }
 
@@ -353,66 +372,122 @@ impl Shared {
         drop(waiting);
     }
 
-    /// Brings groups to sled until the store is closed or sled fails.
+    /// Brings what groups changed to the state, until the store is closed or the state takes no more.
     fn apply(&self) {
         while let Some(layers) = self.layers_to_apply() {
-            let mut last = None;
-            for layer in &layers {
-                if let Err(error) = self.state.apply(&layer.changes, layer.last) {
-                    self.stuck(&error);
-                    break;
-                }
-                last = Some(layer.last);
-            }
+            let Some(last) = layers.last().map(|layer| layer.last) else {
+                continue;
+            };
+            let written = self.write_layers(&layers, last);
+            drop(layers);
             let mut recent = lock(&self.recent);
             recent.n_applying = 0;
-            if let Some(last) = last {
-                recent.applied = last;
-                recent.overlay.applied(last);
+            match written {
+                Ok(written) => {
+                    self.state.publish(written);
+                    recent.applied = last;
+                    recent.overlay.applied(last);
+                    if std::mem::take(&mut recent.full) {
+                        tracing::warn!("the state has room again");
+                    }
+                }
+                Err(Error::Full) => {
+                    if !std::mem::replace(&mut recent.full, true) {
+                        tracing::error!(
+                            "the disk has no room for the state: groups stay in memory and in the journal"
+                        );
+                    }
+                    if recent.closing {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    drop(recent);
+                    self.stuck(&error);
+                    continue;
+                }
             }
             drop(recent);
             self.moved.notify_all();
         }
     }
 
-    /// Waits for layers that no view needs to be spared; none when there will be none.
+    fn write_layers(&self, layers: &[Layer], last: u64) -> Result<Written, Error> {
+        let mut changes: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
+        if let [only] = layers {
+            return self
+                .state
+                .write(only.changes.len(), Some(last), &mut |add| {
+                    let mut changes = only.changes.iter();
+                    changes.try_for_each(|(key, value)| add(key, value.as_deref()))
+                });
+        }
+        for layer in layers {
+            let newer = layer.changes.iter();
+            changes.extend(newer.map(|(key, value)| (key.as_slice(), value.as_deref())));
+        }
+        self.state.write(changes.len(), Some(last), &mut |add| {
+            changes.iter().try_for_each(|(key, value)| add(key, *value))
+        })
+    }
+
+    /// Waits until there is enough to apply, or somebody waits for it, or nothing has come for a while; none when there will be none.
     fn layers_to_apply(&self) -> Option<Vec<Layer>> {
         let mut recent = lock(&self.recent);
+        let (mut seen, mut n_pauses) = (recent.durable, 0);
         loop {
             if recent.stuck.is_some() {
                 return None;
             }
-            let oldest_view = recent.views.keys().next().copied();
-            let may_wait = recent.overlay.bytes() < self.settings.overlay_bytes && !recent.closing;
-            let until = oldest_view.filter(|_| may_wait).unwrap_or(u64::MAX);
-            let layers = recent.overlay.layers().iter();
-            let layers: Vec<Layer> = layers
-                .take_while(|layer| layer.last <= until)
-                .cloned()
-                .collect();
-            if !layers.is_empty() {
+            let bytes = recent.overlay.bytes();
+            let is_quiet = n_pauses >= PAUSES || (n_pauses > 0 && bytes >= PAUSE_BYTES);
+            let is_wanted = recent.closing || recent.wanted > recent.applied;
+            let is_crowded = self.state.n_runs() >= RUNS_MAX && !recent.closing;
+            let has_any = !recent.overlay.layers().is_empty();
+            let is_time = bytes >= self.settings.apply_bytes || is_wanted || is_quiet;
+            if has_any && is_time && !is_crowded && (!recent.full || n_pauses > 0 || recent.closing)
+            {
+                let layers = recent.overlay.layers().to_vec();
                 recent.n_applying = layers.len();
                 return Some(layers);
             }
-            if recent.closing {
+            if recent.closing && !has_any {
                 return None;
             }
-            recent = self
-                .moved
-                .wait(recent)
-                .unwrap_or_else(PoisonError::into_inner);
+            let pause = if recent.full { FULL_PAUSE } else { PAUSE };
+            let waited = self.moved.wait_timeout(recent, pause);
+            let (again, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            recent = again;
+            if recent.durable != seen {
+                (seen, n_pauses) = (recent.durable, 0);
+            }
+            if timed_out.timed_out() {
+                n_pauses += 1;
+            }
         }
     }
 
-    /// sled failed: what it lacks is in the journal, and stays in memory for reads. It has to be opened again to go on.
+    /// The state failed: what it lacks is in the journal, and stays in memory for reads. It has to be opened again to go on.
     fn stuck(&self, error: &Error) {
         tracing::error!(error = %error, "the state takes no more changes until a restart");
         lock(&self.recent).stuck = Some(error.to_string());
-        match error {
-            // The engine goes on in the journal and in memory as long as there is room in those; see `room_for_intake` for how it ends.
-            Error::Full => lock(&self.facts).last_error = Some(error.to_string()),
-            other => self.poison(&other.to_string()),
+        self.moved.notify_all();
+        self.poison(&error.to_string());
+    }
+
+    /// A read found damage in the state: the next start builds it again, and this process is of no more use.
+    fn found_damage(&self, error: &Error) {
+        let Error::Corrupt { file, .. } = error else {
+            return;
+        };
+        if !file.starts_with(self.dir.join(STATE)) {
+            return;
         }
+        tracing::error!(%error, "the state is damaged: it is built again at the next start");
+        if let Err(error) = replace(&self.dir.join(DAMAGED), error.to_string().as_bytes()) {
+            tracing::error!(%error, "the next start may not see that the state is damaged");
+        }
+        self.poison(&error.to_string());
     }
 }
 
@@ -421,30 +496,18 @@ impl Shared {
 struct View<'a> {
     shared: &'a Shared,
     overlay: Overlay,
+    runs: Runs,
     at: u64,
 }
 
 impl Reads for View<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.overlay.over(&self.shared.state).get(key)
+        let got = self.overlay.over(&self.runs).get(key);
+        got.inspect_err(|error| self.shared.found_damage(error))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
-        let state = &self.shared.state;
-        self.overlay.over(state).scan(from, to, order, each)
-    }
-}
-
-impl Drop for View<'_> {
-    fn drop(&mut self) {
-        let mut recent = lock(&self.shared.recent);
-        if let Some(n_looking) = recent.views.get_mut(&self.at) {
-            *n_looking -= 1;
-            if *n_looking == 0 {
-                recent.views.remove(&self.at);
-            }
-        }
-        drop(recent);
-        self.shared.moved.notify_all();
+        let scanned = self.overlay.over(&self.runs).scan(from, to, order, each);
+        scanned.inspect_err(|error| self.shared.found_damage(error))
     }
 }

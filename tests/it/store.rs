@@ -697,17 +697,6 @@ fn with_snapshots() -> Settings {
     settings
 }
 
-/// A checkpoint covers what was applied, which may be a little behind what was answered.
-fn checkpoint_all(engine: &dyn Engine) {
-    for _ in 0..10_000 {
-        engine.checkpoint().expect("a checkpoint");
-        let status = engine.status();
-        if status.checkpointed == status.sequence && status.n_segments == 1 {
-            return;
-        }
-    }
-}
-
 #[test]
 fn a_snapshot_lets_covered_segments_go_and_the_state_is_built_from_both() {
     let dir = TempDir::new().expect("a directory");
@@ -716,7 +705,7 @@ fn a_snapshot_lets_covered_segments_go_and_the_state_is_built_from_both() {
         numbered(&engine, part * 20, part * 20 + 20);
     }
     assert!(engine.status().n_segments > 1);
-    checkpoint_all(&engine);
+    engine.checkpoint().expect("a checkpoint");
     let status = engine.status();
     assert_eq!(status.n_segments, 1);
     for part in 10..20 {
@@ -758,18 +747,19 @@ fn segments_stay_until_state_and_snapshot_both_cover_them() {
     drop(engine);
 
     let engine = open_with(dir.path(), with_snapshots());
-    // The state stays behind a view, the snapshot does not.
+    // What somebody looks at holds nothing up.
     let view = engine.view();
-    let seen = engine.status().sequence;
+    let seen = all(&engine);
     for part in 5..20 {
         numbered(&engine, part * 20, part * 20 + 20);
     }
     engine.checkpoint().expect("a checkpoint");
     let status = engine.status();
-    assert_eq!(status.checkpointed, seen);
+    assert_eq!(status.checkpointed, status.sequence);
     assert_eq!(status.snapshot, Some(status.sequence));
     let first = first_segment(dir.path());
-    assert!(1 < first && first <= seen + 1, "{first} of {seen}");
+    assert!(1 < first && first <= status.sequence, "{first}");
+    assert_eq!(show(view.as_ref(), "a", "z", Order::Forward), seen);
     drop(view);
     let expected = all(&engine);
     drop(engine);
@@ -798,7 +788,7 @@ fn without_the_snapshot_that_covers_it_a_lost_state_is_refused() {
     for part in 0..10 {
         numbered(&engine, part * 20, part * 20 + 20);
     }
-    checkpoint_all(&engine);
+    engine.checkpoint().expect("a checkpoint");
     let sequence = engine.status().sequence;
     numbered(&engine, 200, 201);
     drop(engine);
@@ -828,18 +818,192 @@ fn a_store_that_differs_from_its_journal_does_not_verify() {
     drop(engine);
     assert!(verify_store(dir.path(), &small(), &mut |_| {}).is_ok());
 
-    let db = sled::Config::new()
-        .path(dir.path().join("state"))
-        .segment_size(8 << 20)
-        .open()
-        .expect("sled");
-    db.insert("b", "2").expect("a change nobody recorded");
-    db.flush().expect("flushed");
-    drop(db);
+    // The state of another store with as many groups.
+    let other = TempDir::new().expect("a directory");
+    let engine = open(other.path());
+    write(&engine, "a=1 b=2 c=1");
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("state")).expect("removed");
+    copy_dir(&other.path().join("state"), &dir.path().join("state"));
     let differs = verify_store(dir.path(), &small(), &mut |_| {}).expect_err("b differs");
     assert_eq!(
         differs.to_string(),
         "the state at key 62 is damaged: the state and the journal say different things"
+    );
+}
+
+/// Every group becomes a run of its own, so that merges come often.
+fn with_many_runs() -> Settings {
+    let mut settings = with_snapshots();
+    settings.apply_bytes = 1;
+    settings.checkpoint_bytes = 2 << 10;
+    settings
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn whatever_is_merged_and_opened_again_the_state_is_that_of_all_groups(
+        groups in prop::collection::vec(changes(), 1..40),
+        reopened in prop::collection::vec(0_usize..60, 0..3),
+        from in prop::collection::vec(1_u8..6, 1..3),
+        to in prop::collection::vec(1_u8..6, 1..3),
+    ) {
+        let dir = TempDir::new().expect("a directory");
+        let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut engine = open_with(dir.path(), with_many_runs());
+        for (n, group) in groups.into_iter().enumerate() {
+            let copied = group.clone();
+            let kept = ask(&engine, move |stage| {
+                for (key, value) in copied {
+                    match value {
+                        Some(value) => stage.put(key, value),
+                        None => stage.remove(key),
+                    }
+                }
+                (Keep::Yes, ())
+            });
+            prop_assert_eq!(kept, Ok(()));
+            for (key, value) in group {
+                match value {
+                    Some(value) => model.insert(key, value),
+                    None => model.remove(&key),
+                };
+            }
+            if n % 3 == 0 {
+                engine.checkpoint().expect("a checkpoint");
+            }
+            if reopened.contains(&n) {
+                drop(engine);
+                engine = open_with(dir.path(), with_many_runs());
+                prop_assert_eq!(engine.status().rebuilt, None);
+            }
+        }
+        let view = engine.view();
+        let mut wanted: Vec<_> = model.iter().filter(|(key, _)| **key >= from && **key < to).collect();
+        for order in [Order::Forward, Order::Reverse] {
+            let mut found = Vec::new();
+            view.scan(&from, &to, order, &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                Ok(ControlFlow::Continue(()))
+            }).expect("a scan");
+            prop_assert!(found.iter().map(|(key, value)| (key, value)).eq(wanted.iter().copied()));
+            wanted.reverse();
+        }
+        for key in model.keys().chain([&from, &to]) {
+            prop_assert_eq!(view.get(key).expect("a read"), model.get(key).cloned());
+        }
+        drop(view);
+        drop(engine);
+        let n_records = u64::try_from(model.len()).expect("few");
+        let verified = verify_store(dir.path(), &small(), &mut |_| {}).expect("whole");
+        prop_assert_eq!(verified.n_records, n_records);
+    }
+}
+
+fn runs_in(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    let mut runs: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "run"))
+        .collect();
+    runs.sort();
+    runs
+}
+
+#[test]
+fn a_read_that_finds_damage_ends_the_store_and_the_next_start_builds_the_state_again() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = open(dir.path());
+    numbered(&engine, 0, 500);
+    let expected = all(&engine);
+    let sequence = engine.status().sequence;
+    engine.checkpoint().expect("a checkpoint");
+    let runs = runs_in(&dir.path().join("state/runs"));
+    let mut bytes = std::fs::read(&runs[0]).expect("a run");
+    bytes[100] ^= 1;
+    std::fs::write(&runs[0], bytes).expect("damaged");
+
+    let damage = engine
+        .view()
+        .get(b"k00001")
+        .expect_err("the block is damaged");
+    let place = runs[0].display();
+    let said = format!("{place} at byte 8 is damaged: the checksum does not match");
+    assert_eq!(damage.to_string(), said);
+    assert_eq!(engine.status().poisoned, Some(said.clone()));
+    drop(engine);
+    let engine = open(dir.path());
+    assert_eq!(all(&engine), expected);
+    assert_eq!(
+        engine.status().rebuilt,
+        Some(format!(
+            "the state was built again up to group {sequence}: {said}; what was there is in {}",
+            dir.path().join("state.damaged-1").display()
+        ))
+    );
+    drop(engine);
+    assert_eq!(open(dir.path()).status().rebuilt, None);
+}
+
+#[test]
+fn a_state_that_an_earlier_version_wrote_is_built_again() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = open(dir.path());
+    write(&engine, "a=1");
+    drop(engine);
+    let state = dir.path().join("state");
+    std::fs::remove_dir_all(&state).expect("removed");
+    let config = sled::Config::new().path(&state).segment_size(8 << 20);
+    let db = config.open().expect("sled");
+    db.insert(b"\0applied", &1_u64.to_be_bytes())
+        .expect("as it was");
+    db.flush().expect("flushed");
+    drop(db);
+    let engine = open(dir.path());
+    assert_eq!(all(&engine), "a=1");
+    assert_eq!(
+        told(&engine, dir.path()),
+        "the state was built again up to group 1: another version wrote it; what was there is in DIR/state.damaged-1"
+    );
+}
+
+#[test]
+fn a_snapshot_is_a_copy_that_does_not_share_the_damage_of_the_state() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = open_with(dir.path(), with_snapshots());
+    for part in 0..10 {
+        numbered(&engine, part * 20, part * 20 + 20);
+    }
+    engine.checkpoint().expect("a checkpoint");
+    for part in 10..20 {
+        numbered(&engine, part * 20, part * 20 + 20);
+    }
+    engine.checkpoint().expect("a checkpoint");
+    let expected = all(&engine);
+    let snapshot = engine.status().snapshot.expect("there is one");
+    drop(engine);
+    for run in runs_in(&dir.path().join("state/runs")) {
+        let size = run.metadata().expect("a size").len();
+        let garbage = vec![0xA5; usize::try_from(size).expect("small")];
+        std::fs::write(&run, garbage).expect("overwritten");
+    }
+    let engine = open(dir.path());
+    assert_eq!(all(&engine), expected);
+    assert!(told(&engine, dir.path()).contains("it does not end as a run does"));
+    drop(engine);
+
+    // Where the snapshot is damaged, too, that is found before anything is built on it.
+    std::fs::remove_dir_all(dir.path().join("state")).expect("removed");
+    let runs = runs_in(&dir.path().join(format!("snapshots/{snapshot:020}.runs")));
+    let mut bytes = std::fs::read(&runs[0]).expect("a run");
+    bytes[20] ^= 1;
+    std::fs::write(&runs[0], bytes).expect("damaged");
+    let refused = SledEngine::open(dir.path(), small()).expect_err("nothing to begin with");
+    assert!(
+        refused.to_string().contains("of the groups 1 to"),
+        "{refused}"
     );
 }
 

@@ -1,53 +1,64 @@
-//! The keeper: checkpoints, snapshots, and the removal of segments that both cover; and backups, which are snapshots put elsewhere.
+//! The keeper: merges of runs, checkpoints, snapshots, and the removal of segments that both cover; and backups.
 
 use crate::domain::time::Timestamp;
 use crate::store::backup;
-use crate::store::disk::make_dir;
-use crate::store::disk::sync_dir;
 use crate::store::engine::BackupInfo;
 use crate::store::engine::FIRST;
 use crate::store::engine::LAST;
 use crate::store::engine::Order;
 use crate::store::engine::Reads;
 use crate::store::error::Error;
-use crate::store::group;
 use crate::store::journal;
-use crate::store::sled::SNAPSHOTS;
+use crate::store::sled::PAUSE;
 use crate::store::sled::Shared;
 use crate::store::sled::lock;
 use crate::store::sled::recover;
-use crate::store::sled::snapshot_name;
+use crate::store::sled::snapshot;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::PoisonError;
 
-/// The name of a snapshot before it is whole.
-const WRITING: &str = "writing";
+/// After how many records a backup looks whether the store is being closed.
+const LOOKS_EVERY: u64 = 1_000;
 
-/// How many records a backup reads in one view, so that the applier is held up but briefly.
-const CHUNK_RECORDS: usize = 1_000;
+/// What the keeper has to do.
+enum Task {
+    Checkpoint,
+    Merge,
+}
 
 impl Shared {
-    /// Makes a checkpoint whenever enough was written, until the store is closed.
+    /// Does what is due, until the store is closed.
     pub(super) fn keep(&self) {
-        while self.wait_until_due() {
-            match self.checkpoint() {
+        while let Some(task) = self.wait_until_due() {
+            let done = match task {
+                Task::Checkpoint => self.checkpoint(),
+                Task::Merge => self.merge(),
+            };
+            match done {
                 Ok(()) | Err(Error::Closed) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the checkpoint failed; the journal keeps all it has");
+                    tracing::error!(%error, "the store could not be tidied; the journal keeps all it has");
+                    self.pause();
                 }
             }
         }
     }
 
-    fn wait_until_due(&self) -> bool {
+    fn wait_until_due(&self) -> Option<Task> {
         let mut recent = lock(&self.recent);
         loop {
             if recent.closing {
-                return false;
+                return None;
             }
-            if recent.unchecked_bytes >= self.settings.checkpoint_bytes && recent.stuck.is_none() {
-                return true;
+            if recent.stuck.is_none() {
+                // Merges first: with too many runs the applier waits.
+                if self.state.is_merge_due() {
+                    return Some(Task::Merge);
+                }
+                if recent.unchecked_bytes >= self.settings.checkpoint_bytes {
+                    return Some(Task::Checkpoint);
+                }
             }
             recent = self
                 .moved
@@ -56,9 +67,64 @@ impl Shared {
         }
     }
 
+    /// What failed is not tried again at once.
+    fn pause(&self) {
+        let recent = lock(&self.recent);
+        let paused = self
+            .moved
+            .wait_timeout_while(recent, PAUSE, |recent| !recent.closing);
+        drop(paused);
+    }
+
+    fn merge(&self) -> Result<(), Error> {
+        let merged = self.state.merge(&|| !lock(&self.recent).closing);
+        match merged {
+            Ok(_any) => {
+                self.moved.notify_all();
+                Ok(())
+            }
+            // It stays as it is until there is room.
+            Err(Error::Full) => {
+                self.pause();
+                Ok(())
+            }
+            Err(error) => {
+                self.found_damage(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the state holds every group that is durable now.
+    fn apply_all(&self) -> Result<(), Error> {
+        let mut recent = lock(&self.recent);
+        let wanted = recent.durable;
+        recent.wanted = recent.wanted.max(wanted);
+        self.moved.notify_all();
+        while recent.applied < wanted {
+            if let Some(why) = &recent.stuck {
+                return Err(Error::Poisoned { why: why.clone() });
+            }
+            if recent.full {
+                return Err(Error::Full);
+            }
+            if recent.closing {
+                return Err(Error::Closed);
+            }
+            recent = self
+                .moved
+                .wait(recent)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.maintenance);
-        let done = self.sync_state().and_then(|()| self.cover());
+        let applied = self.apply_all();
+        let done = applied
+            .and_then(|()| self.sync_state())
+            .and_then(|()| self.cover());
         if let Err(error) = &done
             && !matches!(error, Error::Closed)
         {
@@ -112,7 +178,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Enough lies in segments that could be removed to be worth writing the whole state.
+    /// Enough lies in segments that could be removed to be worth copying the state.
     fn snapshot_is_due(&self) -> Result<bool, Error> {
         let segments = journal::segments(&self.journal_dir())?;
         let removable = segments.split_last().map(|(_last, removable)| removable);
@@ -121,11 +187,10 @@ impl Shared {
             .iter()
             .map(|segment| segment.size_bytes)
             .sum();
-        let snapshots = recover::snapshots(&self.dir)?;
-        let newest = snapshots.last().map(|(_sequence, path)| path);
-        let newest_bytes = newest
-            .and_then(|path| std::fs::metadata(path).ok())
-            .map_or(0, |found| found.len());
+        let newest_bytes = match snapshot::all(&self.dir)?.pop() {
+            Some(newest) => newest.size_bytes()?,
+            None => 0,
+        };
         Ok(
             removable_bytes > 0
                 && removable_bytes >= self.settings.snapshot_bytes.max(newest_bytes),
@@ -133,76 +198,34 @@ impl Shared {
     }
 
     fn snapshot(&self) -> Result<(), Error> {
-        let dir = self.dir.join(SNAPSHOTS);
-        make_dir(&dir)?;
-        let written = dir.join(WRITING);
-        self.backup(&written, (self.settings.now)())?;
-        let info = backup::verify(&written, &mut |_n| {})?;
-        let path = dir.join(snapshot_name(info.sequence));
-        let renamed = std::fs::rename(&written, &path);
-        renamed.map_err(|source| Error::io(format!("rename {}", written.display()), source))?;
-        sync_dir(&dir)?;
-        for (sequence, older) in recover::snapshots(&self.dir)? {
-            if sequence < info.sequence {
-                let removed = std::fs::remove_file(&older);
-                removed
-                    .map_err(|source| Error::io(format!("remove {}", older.display()), source))?;
-            }
-        }
-        sync_dir(&dir)?;
-        lock(&self.facts).snapshot = Some(info.sequence);
+        let (runs, sequence) = {
+            let recent = lock(&self.recent);
+            (self.state.runs(), recent.applied)
+        };
+        snapshot::make(&self.dir, &runs, sequence)?;
+        lock(&self.facts).snapshot = Some(sequence);
         Ok(())
     }
 
-    /// Writes the state of one group to a file while groups go on: first all records, read a chunk at a time,
-    /// then, from the journal, every change since the first chunk. `maintenance` must be held.
+    /// Writes the state of one group to a file while groups go on. `maintenance` must be held.
     pub(super) fn backup(&self, to: &Path, made_at: Timestamp) -> Result<BackupInfo, Error> {
-        let begun_at = lock(&self.recent).durable;
-        let mut writer = backup::Writer::create(to, begun_at, made_at)?;
-        match self.write_backup(&mut writer, begun_at) {
-            Ok(ended_at) => writer.finish(ended_at),
+        let view = self.view();
+        let mut writer = backup::Writer::create(to, view.at, made_at)?;
+        let mut n_written = 0_u64;
+        let written = view.scan(FIRST, LAST, Order::Forward, &mut |key, value| {
+            writer.record(key, Some(value))?;
+            n_written += 1;
+            if n_written.is_multiple_of(LOOKS_EVERY) && lock(&self.recent).closing {
+                return Err(Error::Closed);
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        match written {
+            Ok(()) => writer.finish(view.at),
             Err(error) => {
                 writer.abandon();
                 Err(error)
             }
         }
-    }
-
-    fn write_backup(&self, writer: &mut backup::Writer, begun_at: u64) -> Result<u64, Error> {
-        let mut from = FIRST.to_vec();
-        loop {
-            if lock(&self.recent).closing {
-                return Err(Error::Closed);
-            }
-            let mut left = CHUNK_RECORDS;
-            let mut last = None;
-            let view = self.view();
-            view.scan(&from, LAST, Order::Forward, &mut |key, value| {
-                writer.record(key, Some(value))?;
-                left -= 1;
-                if left > 0 {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                last = Some(key.to_vec());
-                Ok(ControlFlow::Break(()))
-            })?;
-            let Some(mut last) = last else { break };
-            // The next key there could be.
-            last.push(0);
-            from = last;
-        }
-        let ended_at = lock(&self.recent).durable;
-        if ended_at > begun_at {
-            let dir = self.journal_dir();
-            journal::replay(&dir, begun_at + 1, ended_at, &mut |sequence, payload| {
-                let changes = group::decode(payload)
-                    .map_err(|why| Error::damaged(&dir, format!("group {sequence}: {why}")))?;
-                for (key, value) in &changes {
-                    writer.record(key, value.as_deref())?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(ended_at)
     }
 }

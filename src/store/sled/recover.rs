@@ -1,6 +1,7 @@
 //! Opening the store: the state as it is brought up to the journal, or built again from a snapshot and the journal.
 
 use crate::store::backup;
+use crate::store::disk::is_absent;
 use crate::store::disk::make_dir;
 use crate::store::disk::replace;
 use crate::store::disk::sync_dir;
@@ -13,11 +14,14 @@ use crate::store::overlay::Changes;
 use crate::store::overlay::size_of;
 use crate::store::sled::BUILDING;
 use crate::store::sled::CHECKPOINT;
+use crate::store::sled::DAMAGED;
 use crate::store::sled::JOURNAL;
 use crate::store::sled::LOCK;
-use crate::store::sled::SNAPSHOTS;
 use crate::store::sled::STATE;
 use crate::store::sled::Settings;
+use crate::store::sled::snapshot;
+use crate::store::sled::snapshot::Contents;
+use crate::store::sled::state::RUNS_MAX;
 use crate::store::sled::state::State;
 use std::fs::File;
 use std::fs::TryLockError;
@@ -27,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What is gathered from the journal or a snapshot before it goes into sled.
-const LOAD_BYTES: usize = 4 << 20;
+const LOAD_BYTES: usize = 16 << 20;
 
 /// The parts of an open store.
 pub(super) struct Opened {
@@ -64,7 +68,7 @@ pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Opened, Error> {
 }
 
 fn open_parts(dir: &Path, settings: &Settings) -> Result<(Journal, State, Status), Error> {
-    let newest = snapshots(dir)?.last().map(|(sequence, _path)| *sequence);
+    let newest = snapshot::all(dir)?.last().map(|newest| newest.sequence);
     let mut facts = Status {
         snapshot: newest,
         checkpointed: checkpointed(dir)?,
@@ -99,26 +103,6 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, Error> {
     }
 }
 
-/// The snapshots of a store, oldest first, with the group each holds.
-pub(super) fn snapshots(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
-    let dir = dir.join(SNAPSHOTS);
-    if !dir.exists() {
-        return Ok(Vec::new());
-    }
-    let failed = |source| Error::io(format!("list {}", dir.display()), source);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.strip_suffix(".backup"));
-        if let Some(sequence) = number.and_then(|number| number.parse().ok()) {
-            found.push((sequence, path));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// The group up to which the state was on disk; 0 where nothing says so.
 pub(super) fn checkpointed(dir: &Path) -> Result<u64, Error> {
     let path = dir.join(CHECKPOINT);
@@ -143,6 +127,9 @@ pub(super) fn usable_state(
     let path = dir.join(STATE);
     if dir.join(BUILDING).exists() {
         return Ok(Err("it was being built when the program stopped".to_owned()));
+    }
+    if let Ok(why) = std::fs::read_to_string(dir.join(DAMAGED)) {
+        return Ok(Err(why));
     }
     let journal_dir = dir.join(JOURNAL);
     let segments = journal::segments(&journal_dir)?;
@@ -260,9 +247,14 @@ fn rebuild(
     state.sync()?;
     write_checkpoint(dir, end)?;
     facts.checkpointed = end;
-    let marker = dir.join(BUILDING);
-    let removed = std::fs::remove_file(&marker);
-    removed.map_err(|source| Error::io(format!("remove {}", marker.display()), source))?;
+    for marker in [DAMAGED, BUILDING].map(|name| dir.join(name)) {
+        match std::fs::remove_file(&marker) {
+            Err(source) if !is_absent(&source) => {
+                return Err(Error::io(format!("remove {}", marker.display()), source));
+            }
+            _gone => {}
+        }
+    }
     sync_dir(dir)?;
     let mut told = format!("the state was built again up to group {end}: {why}");
     if let Some(aside) = aside {
@@ -302,13 +294,18 @@ pub(super) fn build(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Option<u64>, Error> {
     let journal_dir = dir.join(JOURNAL);
-    let mut loader = Loader::new(state);
     let snapshot = whole_snapshot(dir, progress)?;
+    let mut loader = Loader::new(state);
     let mut base = 0;
-    if let Some((sequence, path)) = &snapshot {
+    if let Some((sequence, contents)) = &snapshot {
         base = *sequence;
-        backup::read(path, progress, &mut |key, value| loader.record(key, value))?;
-        loader.reached(base);
+        match contents {
+            Contents::Backup(path) => {
+                backup::read(path, progress, &mut |key, value| loader.record(key, value))?;
+                loader.reached(base);
+            }
+            Contents::Runs(runs) => state.import(runs, base)?,
+        }
     }
     if base > end {
         let why = format!("it ends with group {end}, though a snapshot holds group {base}");
@@ -320,18 +317,17 @@ pub(super) fn build(
         })?;
     }
     loader.finish()?;
-    Ok(snapshot.map(|(sequence, _path)| sequence))
+    Ok(snapshot.map(|(sequence, _contents)| sequence))
 }
 
 /// The newest snapshot that is whole. One that is not is passed over, and said.
 fn whole_snapshot(
     dir: &Path,
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<(u64, PathBuf)>, Error> {
-    for (sequence, path) in snapshots(dir)?.into_iter().rev() {
-        match backup::verify(&path, progress) {
-            Ok(info) if info.sequence == sequence => return Ok(Some((sequence, path))),
-            Ok(_other) => tracing::error!("{} is not what its name says", path.display()),
+) -> Result<Option<(u64, Contents)>, Error> {
+    for snapshot in snapshot::all(dir)?.into_iter().rev() {
+        match snapshot.verify(progress) {
+            Ok(contents) => return Ok(Some((snapshot.sequence, contents))),
             Err(error @ Error::Corrupt { .. }) => tracing::error!("{error}"),
             Err(error) => return Err(error),
         }
@@ -390,9 +386,12 @@ impl<'a> Loader<'a> {
         self.pending_bytes = 0;
         let changes = std::mem::take(&mut self.pending);
         match self.reached {
-            Some(last) => self.state.apply(&changes, last),
-            None => self.state.load(&changes),
+            Some(last) => self.state.apply(&changes, last)?,
+            None => self.state.load(&changes)?,
         }
+        // No keeper runs yet.
+        while self.state.n_runs() >= RUNS_MAX && self.state.merge(&|| true)? {}
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<(), Error> {

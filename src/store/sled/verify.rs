@@ -11,12 +11,11 @@ use crate::store::error::Error;
 use crate::store::group;
 use crate::store::journal;
 use crate::store::sled::JOURNAL;
-use crate::store::sled::SNAPSHOTS;
 use crate::store::sled::STATE;
 use crate::store::sled::Settings;
 use crate::store::sled::recover;
 use crate::store::sled::recover::Loader;
-use crate::store::sled::snapshot_name;
+use crate::store::sled::snapshot;
 use crate::store::sled::state::State;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -49,20 +48,17 @@ pub fn verify_store(
 ) -> Result<Verified, Error> {
     let _lock = recover::lock_dir(dir)?;
     let journal_dir = dir.join(JOURNAL);
-    let newest = recover::snapshots(dir)?
-        .last()
-        .map(|(newest, _path)| *newest);
+    let newest = snapshot::all(dir)?.pop();
     let facts = Status {
-        snapshot: newest,
+        snapshot: newest.as_ref().map(|newest| newest.sequence),
         checkpointed: recover::checkpointed(dir)?,
         ..Status::default()
     };
-    if let (Some(sequence), true) = (newest, is_just_restored(dir)?) {
-        let name = dir.join(SNAPSHOTS).join(snapshot_name(sequence));
-        let found = backup::verify(&name, progress)?;
+    if let (Some(snapshot), true) = (newest, is_just_restored(dir)?) {
+        let found = backup::verify(&snapshot.path, progress)?;
         return Ok(Verified {
-            sequence,
-            snapshot: newest,
+            sequence: snapshot.sequence,
+            snapshot: Some(snapshot.sequence),
             n_records: found.n_records,
             n_segments: 0,
         });

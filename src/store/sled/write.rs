@@ -31,9 +31,6 @@ const JOB_BYTES: usize = 16 << 20;
 /// What each changed record takes in a frame beyond its key and value.
 const RECORD_OVERHEAD: usize = 9;
 
-/// sled fails for good when the disk is full. With so much room the store asks for the restart that mends it.
-const ROOM_TO_RESTART: u64 = 64 << 20;
-
 // A group below its bound and one more job fit a frame.
 const _: () = assert!(GROUP_BYTES + JOB_BYTES < MAX_PAYLOAD_BYTES);
 
@@ -86,7 +83,10 @@ impl Shared {
     /// Waits until what lies in memory is below its bound again; while the state is stuck that will not be.
     fn wait_for_overlay(&self) {
         let mut recent = lock(&self.recent);
-        while recent.overlay.bytes() >= self.settings.overlay_bytes && recent.stuck.is_none() {
+        while recent.overlay.bytes() >= self.settings.overlay_bytes
+            && recent.stuck.is_none()
+            && !recent.full
+        {
             recent = self
                 .moved
                 .wait(recent)
@@ -148,21 +148,17 @@ impl Shared {
 
     fn room_for_intake(&self, journal: &mut Journal) -> Result<bool, Error> {
         let floor = self.settings.floor_bytes;
-        if lock(&self.recent).stuck.is_some() {
-            if free_bytes(&self.dir)? >= floor.max(ROOM_TO_RESTART) {
-                self.poison("there is room again: the state has to be opened anew");
-            }
+        if lock(&self.recent).full {
             return Ok(false);
         }
         Ok(journal.reserve_is_whole()? && (floor == 0 || free_bytes(&self.dir)? >= floor))
     }
 
-    /// Why the engine may change nothing now: the state is stuck, and memory has taken what it may.
+    /// Why the engine may change nothing now: the disk has no room for the state, and memory has taken what it may.
     fn engine_refusal(&self) -> Option<Arc<Error>> {
         let recent = lock(&self.recent);
-        let stuck = recent.stuck.is_some();
         let at_bound = recent.overlay.bytes() >= self.settings.overlay_bytes;
-        (stuck && at_bound).then(|| Arc::new(Error::Full))
+        (recent.full && at_bound).then(|| Arc::new(Error::Full))
     }
 
     fn commit(&self, group: Group, journal: &mut Journal) {
@@ -180,8 +176,13 @@ impl Shared {
             recent
                 .overlay
                 .push(journal.sequence(), group.changes, frozen);
+            // Applier and keeper look by themselves when nothing comes; they are woken only when there is enough for them.
+            let is_enough = recent.overlay.bytes() >= self.settings.apply_bytes
+                || recent.unchecked_bytes >= self.settings.checkpoint_bytes;
             drop(recent);
-            self.moved.notify_all();
+            if is_enough {
+                self.moved.notify_all();
+            }
         }
         for (done, own) in group.answers {
             let answer = match own {
