@@ -35,6 +35,11 @@ use tokio_util::sync::CancellationToken;
 /// How long requests that were taken may still run after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// After a pass the engine is not woken for so long, and the delivery not after a look: under load each would look after every
+/// group, and find nothing.
+const STEPS_APART: Duration = Duration::from_millis(20);
+const LOOKS_APART: Duration = Duration::from_millis(2);
+
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -260,10 +265,11 @@ async fn step(
                 LOOKS_EVERY
             }
         };
+        tokio::time::sleep(STEPS_APART.min(wait)).await;
         tokio::select! {
             () = ending.cancelled() => return Ok(()),
             () = store.wakes().engine.notified() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(wait.saturating_sub(STEPS_APART)) => {}
         }
     }
 }
@@ -299,10 +305,16 @@ async fn send(
                 record(&store, sent, in_force, clock.now()).await;
             }
             () = ending.cancelled(), if delivery.is_idle() => return Ok(()),
-            () = store.wakes().delivery.notified() => {}
+            () = woken(&store) => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Pages may have been written.
+async fn woken(store: &Store) {
+    store.wakes().delivery.notified().await;
+    tokio::time::sleep(LOOKS_APART).await;
 }
 
 async fn record(store: &Store, sent: deliver::Sent, in_force: InForce, now: Timestamp) {

@@ -4,6 +4,7 @@
 mod alertmanager;
 mod check;
 mod json;
+mod plain;
 
 use crate::domain::alert::{Labels, Sighting};
 use crate::domain::source::Kind;
@@ -72,6 +73,16 @@ impl std::error::Error for Unusable {}
 
 /// Reads a body in the format of `kind`; `now` is when it came.
 pub fn parse(kind: Kind, body: &[u8], now: Timestamp) -> Result<Parsed, Unusable> {
+    if kind == Kind::Alertmanager
+        && let Some(parsed) = plain::parse(body, alertmanager::MAX_ALERTS)
+    {
+        return Ok(parsed);
+    }
+    parse_carefully(kind, body, now)
+}
+
+/// The same by the reader that tells what is wrong and where.
+fn parse_carefully(kind: Kind, body: &[u8], now: Timestamp) -> Result<Parsed, Unusable> {
     let (root, flag) = json::read(body)?;
     let parsed = match kind {
         Kind::Alertmanager => alertmanager::parse(&root),
@@ -219,5 +230,48 @@ impl Notes {
             MAX_NOTES => self.0.push("and more".to_owned()),
             _said => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bodies of which some are ordinary and some are not.
+    const BODIES: &[&str] = &[
+        r#"{"version":"4","receiver":"r","alerts":[]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"b":"2","a":"1"},"annotations":{"s":"é\u0041\n"},"startsAt":"2026-03-02T09:00:00.123Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://p","fingerprint":"x"}]}"#,
+        r#"{"version":"4","alerts":[{"status":"resolved","labels":{"a":"1","a":"2","e":""},"endsAt":"2026-03-02T10:00:00+01:00"}]}"#,
+        r#"{"version":"4","truncatedAlerts":3,"alerts":[{"status":"firing","labels":{"a":"1"}}]}"#,
+        r#"{"version":"3","alerts":[{"status":"firing","labels":{"a":"1"}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":1}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":null}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"odd","labels":{"a":"1"}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1"},"startsAt":"soon"}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1"},"startsAt":1772442000}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","status":"resolved","labels":{"a":"1"}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"":"1"}}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1"},"annotations":null}]}"#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":NaN}}]}"#,
+        r#"{"version":"4","receiver":7,"alerts":[{"status":"firing","labels":{"a":"1"}}]} "#,
+        r#"{"version":"4","alerts":[{"status":"firing","labels":{"a":"1"}}]} x"#,
+        r#"{"alerts":[{"status":"firing","labels":{"a":"1"}}]}"#,
+        "[]",
+        "",
+    ];
+
+    #[test]
+    fn of_what_both_readers_read_both_say_the_same() {
+        let now = Timestamp::from_millis(0);
+        let mut n_plain = 0;
+        for body in BODIES {
+            let careful = parse_carefully(Kind::Alertmanager, body.as_bytes(), now);
+            if let Some(plain) = plain::parse(body.as_bytes(), alertmanager::MAX_ALERTS) {
+                n_plain += 1;
+                assert_eq!(Ok(plain), careful, "{body}");
+            }
+        }
+        assert_eq!(n_plain, 3, "the ordinary ones, and no other");
     }
 }

@@ -142,6 +142,7 @@
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
 //!   - `ingest/check.rs`: Our own report of check results
 //!   - `ingest/json.rs`: JSON from strangers
+//!   - `ingest/plain.rs`: Alertmanager's message in its ordinary form, read in one pass over the body
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
 //! - `pager.rs`: Pagers
@@ -178,6 +179,7 @@
 //!     - `store/sled/merge.rs`: Runs read as one
 //!     - `store/sled/recover.rs`: Opening the store
 //!     - `store/sled/run.rs`: A run
+//!       - `store/sled/run/cache.rs`: Blocks that were read last, unpacked
 //!       - `store/sled/run/filter.rs`: A filter of keys
 //!       - `store/sled/run/write.rs`: Writing a run
 //!     - `store/sled/snapshot.rs`: Snapshots

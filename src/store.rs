@@ -32,7 +32,7 @@ pub use crate::store::read::Reader;
 pub use crate::store::tx::Tx;
 
 use crate::domain::incident::Incident;
-use crate::domain::oncall::Book;
+use crate::domain::oncall::{Book, Overrides};
 use crate::domain::rule::RuleSet;
 use crate::store::engine::{Class, Engine, Keep, Stage, Status, job};
 use std::collections::BTreeMap;
@@ -224,6 +224,8 @@ struct Cached {
     /// As the jobs of the group that is being gathered left them. One that was not kept is ahead of its head, and so is
     /// never taken, until a job that is kept puts its own in its place.
     staged: BTreeMap<u64, Arc<Incident>>,
+    /// The exceptions of all schedules, as of the last number given to one.
+    overrides: Option<(u64, Arc<Overrides>)>,
 }
 
 impl Cache {
@@ -235,6 +237,18 @@ impl Cache {
         staged
             .or_else(|| cached.durable.get(&number).filter(within))
             .map(Arc::clone)
+    }
+
+    /// The exceptions of all schedules as of this number. A group that is lost leaves no number behind that another could take
+    /// for its own: what it kept is forgotten with it.
+    pub(crate) fn overrides(&self, last: u64) -> Option<Arc<Overrides>> {
+        let cached = self.lock();
+        let known = cached.overrides.as_ref().filter(|(of, _)| *of == last);
+        known.map(|(_, overrides)| Arc::clone(overrides))
+    }
+
+    pub(crate) fn keep_overrides(&self, last: u64, overrides: &Arc<Overrides>) {
+        self.lock().overrides = Some((last, Arc::clone(overrides)));
     }
 
     /// What a job left, for the next ones of its group.
@@ -249,7 +263,9 @@ impl Cache {
 
     /// The group is not durable: nothing of it is kept.
     pub(crate) fn forget_staged(&self) {
-        self.lock().staged.clear();
+        let mut cached = self.lock();
+        cached.staged.clear();
+        cached.overrides = None;
     }
 
     pub(crate) fn keep(&self, changed: Vec<Arc<Incident>>) {

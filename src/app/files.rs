@@ -150,13 +150,7 @@ fn access(config: &Config) -> Access {
         .map(|(name, token)| Token::new(name.clone(), role(token.role), &token.secret));
     let sources = config.sources.iter().map(|(name, source)| {
         let credentials = source.auth.iter().filter_map(credential).collect();
-        (
-            name.clone(),
-            Source {
-                kind: source.kind,
-                credentials,
-            },
-        )
+        (name.clone(), Source::new(source.kind, credentials))
     });
     Access {
         tokens: tokens.collect(),

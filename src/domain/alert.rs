@@ -4,35 +4,64 @@ use crate::domain::time::Timestamp;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Names and values, sorted by the bytes of the name, each name once, no value empty (an empty label is an absent one).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+/// In one piece, shared by all copies: an alert is copied often, and its labels never change.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Labels(Arc<Packed>);
+
+#[derive(PartialEq, Eq)]
+struct Packed {
+    /// Every name and its value, one after the other.
+    text: Box<str>,
+    /// Where each name and its value end in `text`.
+    ends: Box<[(u32, u32)]>,
+}
 
 impl Labels {
     /// The value of a label, or none where it is absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self
-            .0
-            .binary_search_by(|(known, _)| known.as_bytes().cmp(name.as_bytes()))
-            .ok()?;
-        self.0.get(at).map(|(_, value)| value.as_ref())
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            let (known, value) = self.at(middle)?;
+            match known.as_bytes().cmp(name.as_bytes()) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Some(value),
+                Ordering::Greater => to = middle,
+            }
+        }
+        None
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+        (0..self.len()).filter_map(|at| self.at(at))
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.ends.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.ends.is_empty()
+    }
+
+    fn at(&self, at: usize) -> Option<(&str, &str)> {
+        let start = match at.checked_sub(1) {
+            Some(before) => self.0.ends.get(before)?.1,
+            None => 0,
+        };
+        let (middle, end) = *self.0.ends.get(at)?;
+        let part = |from: u32, to: u32| {
+            let (from, to) = (usize::try_from(from).ok()?, usize::try_from(to).ok()?);
+            self.0.text.get(from..to)
+        };
+        Some((part(start, middle)?, part(middle, end)?))
     }
 
     /// The same labels with one more, or with another value for it.
@@ -60,20 +89,50 @@ impl Labels {
 /// Of a name that comes twice the last value counts.
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let mut all: Vec<(Box<str>, Box<str>)> = pairs
-            .into_iter()
-            .map(|(name, value)| (name.as_ref().into(), value.as_ref().into()))
-            .collect();
-        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        let mut sorted: Vec<(Box<str>, Box<str>)> = Vec::with_capacity(all.len());
-        for pair in all {
-            match sorted.last_mut() {
-                Some(last) if last.0 == pair.0 => *last = pair,
-                _ => sorted.push(pair),
-            }
+        let mut all: Vec<(N, V)> = pairs.into_iter().collect();
+        let is_sorted =
+            all.is_sorted_by(|(a, _), (b, _)| a.as_ref().as_bytes() < b.as_ref().as_bytes());
+        if !is_sorted {
+            all.sort_by(|(a, _), (b, _)| a.as_ref().as_bytes().cmp(b.as_ref().as_bytes()));
         }
-        sorted.retain(|(_, value)| !value.is_empty());
-        Self(sorted.into())
+        let size = all
+            .iter()
+            .map(|(name, value)| name.as_ref().len() + value.as_ref().len());
+        let mut text = String::with_capacity(size.sum());
+        let mut ends: Vec<(u32, u32)> = Vec::with_capacity(all.len());
+        for (at, (name, value)) in all.iter().enumerate() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let is_said_again = all
+                .get(at + 1)
+                .is_some_and(|(next, _)| next.as_ref() == name);
+            if is_said_again || value.is_empty() {
+                continue;
+            }
+            text.push_str(name);
+            let middle = text.len();
+            text.push_str(value);
+            ends.push((offset(middle), offset(text.len())));
+        }
+        Self(Arc::new(Packed {
+            text: text.into(),
+            ends: ends.into(),
+        }))
+    }
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("names and values are limited far below 4 GiB")
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self::from_iter::<[(&str, &str); 0]>([])
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -98,7 +157,7 @@ impl<'de> Deserialize<'de> for Labels {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-                let mut pairs: Vec<(String, String)> = Vec::new();
+                let mut pairs: Vec<(Text<'de>, Text<'de>)> = Vec::with_capacity(16);
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
@@ -106,6 +165,16 @@ impl<'de> Deserialize<'de> for Labels {
             }
         }
         deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// A text of JSON, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -162,8 +231,8 @@ impl Serialize for Fingerprint {
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let text = Text::deserialize(deserializer)?;
+        text.as_ref().parse().map_err(serde::de::Error::custom)
     }
 }
 

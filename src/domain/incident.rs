@@ -29,6 +29,7 @@ use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Rounds of follow-up events one command may cause: every step of a long policy that reaches nobody is one.
@@ -64,7 +65,7 @@ pub struct Acknowledgement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
     /// What it started with.
-    pub opened: Opened,
+    pub opened: Arc<Opened>,
     pub opened_at: Timestamp,
     pub opened_by: String,
     /// The sequence number of the last event.
@@ -86,7 +87,7 @@ pub struct Incident {
     /// Clear only once `contained` is given: it has no alerts, or a person reopened it.
     clear_by_word: bool,
     pub acknowledged: Option<Acknowledgement>,
-    pub paging: Paging,
+    pub paging: Arc<Paging>,
     pub roles: BTreeMap<Role, String>,
     pub given: BTreeMap<Output, Given>,
     pub waivers: BTreeMap<Output, Waiver>,
@@ -241,6 +242,11 @@ impl Incident {
         }
     }
 
+    /// Its paging, to be changed: copied where another copy of the incident has it, too.
+    fn paging_mut(&mut self) -> &mut Paging {
+        Arc::make_mut(&mut self.paging)
+    }
+
     fn add(&mut self, event: Event, by: &str, now: Timestamp, entries: &mut Vec<Entry>) {
         let entry = Entry {
             seq: self.seq + 1,
@@ -275,7 +281,7 @@ impl Incident {
             clear_since: None,
             clear_by_word: by_person,
             acknowledged: None,
-            paging: Paging::default(),
+            paging: Arc::default(),
             roles: BTreeMap::new(),
             given: BTreeMap::new(),
             waivers: BTreeMap::new(),
@@ -286,9 +292,10 @@ impl Incident {
             failed_windows: Vec::new(),
             recurrences: 0,
             closed_at: None,
-            opened,
+            opened: Arc::new(opened),
         };
-        incident.paging.begin(incident.opened.leadership.clone());
+        let leadership = incident.opened.leadership.clone();
+        incident.paging_mut().begin(leadership);
         incident
     }
 }

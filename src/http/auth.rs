@@ -3,6 +3,7 @@
 use crate::domain::secret::Secret;
 use crate::domain::source::Kind;
 use crate::http::Site;
+use crate::http::hooks::Counters;
 use crate::http::problem::Problem;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -55,6 +56,17 @@ pub enum Credential {
 pub struct Source {
     pub kind: Kind,
     pub credentials: Vec<Credential>,
+    pub(super) counters: Counters,
+}
+
+impl Source {
+    pub fn new(kind: Kind, credentials: Vec<Credential>) -> Self {
+        Self {
+            kind,
+            credentials,
+            counters: Counters::default(),
+        }
+    }
 }
 
 /// Everything that decides who may do what.

@@ -16,10 +16,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use metrics::Counter;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a rejected item that are kept.
 const ITEM_KEPT_BYTES: usize = 16 * 1024;
@@ -43,8 +45,8 @@ pub async fn receive(
     body: Body,
 ) -> Result<Json<Answer>, Problem> {
     let site = live.load();
-    let kind = match site.access.source(&name, &headers) {
-        Ok(source) => source.kind,
+    let (kind, counters) = match site.access.source(&name, &headers) {
+        Ok(source) => (source.kind, source.counters.clone()),
         Err(SourceRefusal::Unknown) => {
             return Err(Problem::not_found(format!("there is no source \"{name}\"")));
         }
@@ -112,7 +114,7 @@ pub async fn receive(
             .transact(Class::Intake, move |tx| record(tx, &report, &in_force, now))
             .await?
     };
-    count(&name, accepted, n_rejected, &recorded);
+    counters.count(&name, accepted, n_rejected, &recorded);
     if let Some(nothing_usable) = unusable {
         return Err(nothing_usable);
     }
@@ -157,26 +159,61 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..ITEM_KEPT_BYTES).unwrap_or(bytes)).into_owned()
 }
 
-fn count(source: &str, accepted: usize, rejected: usize, recorded: &Recorded) {
-    let add = |name: &'static str, n: u64| {
-        metrics::counter!(name, "source" => source.to_owned()).increment(n);
-    };
-    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    add("watchkeeper_received_total", number(accepted + rejected));
-    add("watchkeeper_rejected_total", number(rejected));
-    add("watchkeeper_repeats_total", recorded.n_repeats);
-    add("watchkeeper_late_results_total", recorded.n_late);
-    add("watchkeeper_unrouted_total", recorded.n_unrouted);
-    add("watchkeeper_dropped_total", recorded.n_dropped);
-    add(
-        "watchkeeper_unknown_resolved_total",
-        recorded.n_unknown_resolved,
-    );
-    add(
-        "watchkeeper_incidents_opened_total",
-        number(recorded.opened.len()),
-    );
-    for warning in &recorded.warnings {
-        tracing::warn!(source, warning, "a dedup key is not what its rule says");
+/// What is counted of a source, found once: by their names it would cost more than the rest of a small report.
+#[derive(Clone, Default)]
+pub struct Counters(Arc<OnceLock<Counted>>);
+
+struct Counted {
+    received: Counter,
+    rejected: Counter,
+    repeats: Counter,
+    late_results: Counter,
+    unrouted: Counter,
+    dropped: Counter,
+    unknown_resolved: Counter,
+    incidents_opened: Counter,
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+impl Counted {
+    fn of(source: &str) -> Self {
+        let counter = |name: &'static str| metrics::counter!(name, "source" => source.to_owned());
+        Self {
+            received: counter("watchkeeper_received_total"),
+            rejected: counter("watchkeeper_rejected_total"),
+            repeats: counter("watchkeeper_repeats_total"),
+            late_results: counter("watchkeeper_late_results_total"),
+            unrouted: counter("watchkeeper_unrouted_total"),
+            dropped: counter("watchkeeper_dropped_total"),
+            unknown_resolved: counter("watchkeeper_unknown_resolved_total"),
+            incidents_opened: counter("watchkeeper_incidents_opened_total"),
+        }
+    }
+}
+
+impl Counters {
+    fn count(&self, source: &str, accepted: usize, rejected: usize, recorded: &Recorded) {
+        let counted = self.0.get_or_init(|| Counted::of(source));
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        counted.received.increment(number(accepted + rejected));
+        counted.rejected.increment(number(rejected));
+        counted.repeats.increment(recorded.n_repeats);
+        counted.late_results.increment(recorded.n_late);
+        counted.unrouted.increment(recorded.n_unrouted);
+        counted.dropped.increment(recorded.n_dropped);
+        counted
+            .unknown_resolved
+            .increment(recorded.n_unknown_resolved);
+        counted
+            .incidents_opened
+            .increment(number(recorded.opened.len()));
+        for warning in &recorded.warnings {
+            tracing::warn!(source, warning, "a dedup key is not what its rule says");
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::{MAX_ITEM_BYTES, Notes, Parsed, Rejected, labels, read_time, words};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
 
-const MAX_ALERTS: usize = 50_000;
+pub(super) const MAX_ALERTS: usize = 50_000;
 
 pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
     let [alerts, receiver, version, truncated] =

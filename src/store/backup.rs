@@ -29,7 +29,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// The schema that is written; those up to it can be read.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// No line is longer: a group's limit as hexadecimal, with room for the rest.
 const MAX_LINE_BYTES: u64 = 80 << 20;

@@ -176,7 +176,7 @@ pub fn add_override(
         return Ok(known);
     }
     added.id = tx.next(Counter::Override)?;
-    tx.put(keys::schedule_override(schedule, added.id), &added);
+    tx.put_override(schedule, &added);
     tx.answer(&scope, caller, added.id);
     Ok(added)
 }

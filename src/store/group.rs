@@ -3,7 +3,7 @@
 use crate::store::overlay::Changes;
 
 /// The schema of payloads that are written; those up to it can be read.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 const REMOVE: u8 = 0;
 const PUT: u8 = 1;

@@ -14,7 +14,6 @@ const HEAD: u8 = b'H';
 const OPEN: u8 = b'o';
 const KEY: u8 = b'K';
 const DUE: u8 = b'D';
-const MEMBER: u8 = b'U';
 const TALLY: u8 = b'C';
 const PAGE: u8 = b'P';
 const OUTBOX: u8 = b'Q';
@@ -133,17 +132,6 @@ pub(crate) fn due(at: Timestamp, incident: u64) -> Key {
 
 pub(crate) fn all_due() -> Key {
     key(DUE, &[])
-}
-
-pub(crate) fn member(incident: u64, fingerprint: Fingerprint) -> Key {
-    key(
-        MEMBER,
-        &[&incident.to_be_bytes(), &fingerprint.0.to_be_bytes()],
-    )
-}
-
-pub(crate) fn members(incident: u64) -> Key {
-    key(MEMBER, &[&incident.to_be_bytes()])
 }
 
 /// How often alerts of an incident were received.

@@ -8,7 +8,7 @@ use crate::store::engine::Order;
 use crate::store::error::Error;
 use crate::store::keys;
 use crate::store::read::Reader;
-use crate::store::records::{DeadLetter, Head, PageState, Seen, Transition};
+use crate::store::records::{DeadLetter, Head, OneOrMore, PageState, Seen, Transition};
 use std::ops::ControlFlow;
 
 /// Records looked at for one answer; a filter that fits few of them gives a short page and a cursor.
@@ -169,7 +169,7 @@ pub fn is_in_outbox(reader: &Reader<'_>, number: u64, serial: u32) -> Result<boo
 pub struct Listed {
     pub fingerprint: Fingerprint,
     pub alert: Alert,
-    pub seen: Option<Seen>,
+    pub seen: Seen,
 }
 
 /// Alerts by their last change, newest first; the cursor is that of the page before.
@@ -220,28 +220,23 @@ pub fn alerts_of(
     after: Option<Fingerprint>,
     limit: usize,
 ) -> Result<Page<Listed>, Error> {
-    let all = keys::members(incident);
-    let from = match after {
-        Some(fingerprint) => keys::after(&keys::member(incident, fingerprint)),
-        None => all.clone(),
-    };
     let mut page = Page {
         items: Vec::new(),
         next: None,
     };
-    reader.scan_keys(&from, &keys::after(&all), Order::Forward, &mut |key| {
+    let Some(incident) = reader.incident(incident)? else {
+        return Ok(page);
+    };
+    for (fingerprint, _member) in incident.members.after(after, limit.saturating_add(1)) {
         if page.items.len() >= limit {
             page.next = page
                 .items
                 .last()
                 .map(|last: &Listed| last.fingerprint.to_string());
-            return Ok(ControlFlow::Break(()));
+            break;
         }
-        if let Some(fingerprint) = keys::last_number(key).map(Fingerprint) {
-            page.items.extend(listed(reader, fingerprint)?);
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
+        page.items.extend(listed(reader, fingerprint)?);
+    }
     Ok(page)
 }
 
@@ -249,10 +244,11 @@ pub fn listed(reader: &Reader<'_>, fingerprint: Fingerprint) -> Result<Option<Li
     let Some(alert) = reader.alert(fingerprint)? else {
         return Ok(None);
     };
+    let seen = reader.seen(fingerprint)?;
     Ok(Some(Listed {
         fingerprint,
+        seen: seen.unwrap_or_else(|| Seen::first_of(&alert)),
         alert,
-        seen: reader.seen(fingerprint)?,
     }))
 }
 
@@ -309,8 +305,14 @@ pub fn transitions(
         &keys::transitions_before(from),
         &end,
         Order::Forward,
-        &mut |key, transition: Transition| {
-            each(keys::instant_at(key, 1).unwrap_or(from), transition)
+        &mut |key, transitions: OneOrMore<Transition>| {
+            let at = keys::instant_at(key, 1).unwrap_or(from);
+            for transition in transitions.into_vec() {
+                if each(at, transition)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
         },
     )
 }

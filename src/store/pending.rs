@@ -95,12 +95,9 @@ pub(crate) fn mature_key(
                     in_force,
                     now,
                 )?;
+                let received = tx.keep_count(*fingerprint, &before)?;
                 if before.incident != Some(joined.number) {
-                    let received = tx
-                        .read()
-                        .seen(*fingerprint)?
-                        .map_or(1, |seen| seen.received);
-                    tx.count_for(joined.number, received, now)?;
+                    tx.count_for(joined.number, received, now);
                 }
                 alert.incident = Some(joined.number);
             }

@@ -8,7 +8,9 @@ use crate::store::Cache;
 use crate::store::engine::{Order, Reads};
 use crate::store::error::Error;
 use crate::store::keys;
-use crate::store::records::{CheckSeen, Head, KeyHolder, PageRecord, Pending, Quarantined, Seen};
+use crate::store::records::{
+    CheckSeen, Head, KeyHolder, OneOrMore, PageRecord, Pending, Quarantined, Seen,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::ControlFlow;
@@ -92,17 +94,33 @@ impl<'a> Reader<'a> {
 
     /// Entries of an incident's log with `from <= seq < to`.
     pub fn entries(&self, number: u64, from: u64, to: u64) -> Result<Vec<Entry>, Error> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         self.scan(
-            &keys::event(number, from),
+            &keys::event(number, self.record_with(number, from)?),
             &keys::event(number, to),
             Order::Forward,
-            &mut |_key, entry: Entry| {
-                entries.push(entry);
+            &mut |_key, more: OneOrMore<Entry>| {
+                entries.extend(more.into_vec());
                 Ok(ControlFlow::Continue(()))
             },
         )?;
+        entries.retain(|entry| from <= entry.seq && entry.seq < to);
         Ok(entries)
+    }
+
+    /// The sequence number under which the entry `seq` is recorded: that of the first of its transaction.
+    fn record_with(&self, number: u64, seq: u64) -> Result<u64, Error> {
+        let mut first = seq;
+        self.scan_keys(
+            &keys::event(number, 0),
+            &keys::event(number, seq.saturating_add(1)),
+            Order::Reverse,
+            &mut |key| {
+                first = keys::last_number(key).unwrap_or(seq);
+                Ok(ControlFlow::Break(()))
+            },
+        )?;
+        Ok(first)
     }
 
     /// The last incident of a dedup key.
@@ -135,7 +153,19 @@ impl<'a> Reader<'a> {
         Ok(pages)
     }
 
-    pub fn overrides(&self) -> Result<Overrides, Error> {
+    /// All exceptions of schedules. Kept in memory as long as none is added: every transaction asks.
+    pub fn overrides(&self) -> Result<Arc<Overrides>, Error> {
+        // Each one that is added takes the next number.
+        let last: u64 = self.get(&keys::meta("override"))?.unwrap_or(0);
+        if let Some(known) = self.cache.overrides(last) {
+            return Ok(known);
+        }
+        let overrides = Arc::new(self.read_overrides()?);
+        self.cache.keep_overrides(last, &overrides);
+        Ok(overrides)
+    }
+
+    pub(crate) fn read_overrides(&self) -> Result<Overrides, Error> {
         let mut overrides = Overrides::default();
         let all = keys::all_overrides();
         self.scan(

@@ -1,6 +1,6 @@
 //! What is stored beside events and alerts. Versioned by their fields: a new one has a default, none is renamed.
 
-use crate::domain::alert::{Fingerprint, Outcome, Status as AlertStatus};
+use crate::domain::alert::{Alert, Fingerprint, Outcome, Status as AlertStatus};
 use crate::domain::incident::event::{AttemptOutcome, PageIssue};
 use crate::domain::phase::Phase;
 use crate::domain::severity::Severity;
@@ -15,6 +15,47 @@ pub struct Seen {
     pub received: u64,
     #[serde(rename = "at")]
     pub last_at: Timestamp,
+}
+
+/// An alert that is there was seen once; only more than that is written down.
+pub(crate) const FIRST_SIGHTING: u64 = 1;
+
+impl Seen {
+    /// Of an alert of which no more than its being there says that it was seen.
+    pub fn first_of(alert: &Alert) -> Self {
+        Self {
+            received: FIRST_SIGHTING,
+            last_at: alert.changed_at,
+        }
+    }
+}
+
+/// What one transaction adds to a log is one record: a single one as it is, several as a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore<T> {
+    More(Vec<T>),
+    One(T),
+}
+
+impl<T> OneOrMore<T> {
+    pub fn of(mut all: Vec<T>) -> Self {
+        match all.pop() {
+            Some(one) if all.is_empty() => Self::One(one),
+            Some(last) => {
+                all.push(last);
+                Self::More(all)
+            }
+            None => Self::More(all),
+        }
+    }
+
+    pub fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(all) => all,
+        }
+    }
 }
 
 /// What lists filter incidents by, without replaying them.

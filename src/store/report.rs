@@ -293,7 +293,8 @@ impl Recorder<'_, '_, '_> {
         outcome: Option<Outcome>,
     ) -> Result<(), Error> {
         self.recorded.n_repeats += 1;
-        self.tx.count(fingerprint, before.incident, self.now)?;
+        self.tx
+            .count(fingerprint, Some(before), before.incident, self.now)?;
         self.joined_if_open(before.incident)?;
         let same_words = before.annotations == sighting.annotations && before.outcome == outcome;
         if same_words && same_but_sender(&before.attributes, &attributes) {
@@ -374,8 +375,9 @@ impl Recorder<'_, '_, '_> {
             alert.rule.clone_from(&before.rule);
             alert.routed = Routed::Open;
         }
-        let facts_alert = alert.clone();
-        let facts = facts_of(&facts_alert);
+        // The labels are shared: a copy costs little.
+        let said = alert.clone();
+        let facts = facts_of(&said);
         let own = alert
             .rule
             .as_deref()
@@ -447,7 +449,7 @@ impl Recorder<'_, '_, '_> {
         };
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, Some(number), self.now)?;
+        self.tx.count(fingerprint, before, Some(number), self.now)?;
         self.recorded.joined.insert(number);
         let name = alert.name().to_owned();
         self.command(
@@ -497,7 +499,8 @@ impl Recorder<'_, '_, '_> {
         alert.pending_key = Some(key.to_owned());
         self.tx
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, alert.incident, self.now)?;
+        self.tx
+            .count(fingerprint, before, alert.incident, self.now)?;
         self.joined_if_open(alert.incident)?;
         self.tx.add_pending(key, fingerprint, after, self.now)
     }
@@ -529,7 +532,8 @@ impl Recorder<'_, '_, '_> {
         alert.incident = Some(joined.number);
         self.tx
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, Some(joined.number), self.now)?;
+        self.tx
+            .count(fingerprint, before, Some(joined.number), self.now)?;
         self.releases(key)
     }
 
@@ -543,7 +547,7 @@ impl Recorder<'_, '_, '_> {
         let alert = &alert;
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, None, self.now)
+        self.tx.count(fingerprint, before, None, self.now)
     }
 
     /// A resolve finds its alert by fingerprint, never by judging again.
@@ -678,7 +682,6 @@ pub(crate) fn join(
         }
     };
     let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
-    tx.put_member(number, fingerprint);
     Ok(Joined { number, opened })
 }
 

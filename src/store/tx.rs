@@ -4,12 +4,14 @@ use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::incident::event::Opened;
 use crate::domain::incident::{Command, Entry, Incident, Refusal};
 use crate::domain::oncall::{OnCall, Overrides};
+use crate::domain::schedule::Override;
 use crate::domain::time::Timestamp;
 use crate::store::engine::{Key, Reads, Stage};
 use crate::store::error::Error;
 use crate::store::read::{Reader, encode};
 use crate::store::records::{
-    Change, CheckSeen, DeadLetter, Head, KeyHolder, PageRecord, Pending, Seen, Transition,
+    Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
+    Seen, Transition,
 };
 use crate::store::{Cache, Failure, InForce, keys, outbox};
 use serde::Serialize;
@@ -24,7 +26,17 @@ pub struct Tx<'t, 's> {
     cache: &'t Cache,
     work: BTreeMap<u64, Work>,
     overrides: Option<Arc<Overrides>>,
+    /// It added one: what it sees is not what others see, should it be refused.
+    adds_override: bool,
+    /// What became of alerts, at one instant; written together.
+    history: Vec<Transition>,
+    history_at: Option<Timestamp>,
+    /// Sightings that incidents are to be counted, and when the last was.
+    tallies: BTreeMap<u64, (u64, Timestamp)>,
 }
+
+/// Transitions that one record holds.
+const HISTORY_MAX: usize = 200;
 
 /// An incident that the transaction works on.
 struct Work {
@@ -69,6 +81,10 @@ impl<'t, 's> Tx<'t, 's> {
             cache,
             work: BTreeMap::new(),
             overrides: None,
+            adds_override: false,
+            history: Vec::new(),
+            history_at: None,
+            tallies: BTreeMap::new(),
         }
     }
 
@@ -187,9 +203,18 @@ impl<'t, 's> Tx<'t, 's> {
         if let Some(overrides) = &self.overrides {
             return Ok(Arc::clone(overrides));
         }
-        let overrides = Arc::new(self.read().overrides()?);
+        let overrides = match self.adds_override {
+            false => self.read().overrides()?,
+            true => Arc::new(self.read().read_overrides()?),
+        };
         self.overrides = Some(Arc::clone(&overrides));
         Ok(overrides)
+    }
+
+    pub(crate) fn put_override(&mut self, schedule: &str, added: &Override) {
+        self.overrides = None;
+        self.adds_override = true;
+        self.put(keys::schedule_override(schedule, added.id), added);
     }
 
     /// Remembers an alert, moves it in the list of changes, and writes down what changed.
@@ -209,7 +234,11 @@ impl<'t, 's> Tx<'t, 's> {
         }
         self.put(keys::alert(fingerprint), alert);
         let Some(change) = change else { return Ok(()) };
-        let transition = Transition {
+        if self.history.len() >= HISTORY_MAX || self.history_at.is_some_and(|at| at != now) {
+            self.write_history()?;
+        }
+        self.history_at = Some(now);
+        self.history.push(Transition {
             fingerprint,
             change,
             status: alert.status,
@@ -217,39 +246,68 @@ impl<'t, 's> Tx<'t, 's> {
             outcome: alert.outcome,
             starts_at: Some(alert.starts_at),
             incident: alert.incident,
-        };
-        let seq = self.next(Counter::Transition)?;
-        self.put(keys::transition(now, seq), &transition);
+        });
         Ok(())
     }
 
-    /// Counts one more sighting of an alert, and of its incident where it has one.
+    fn write_history(&mut self) -> Result<(), Error> {
+        let transitions = std::mem::take(&mut self.history);
+        if let (Some(at), false) = (self.history_at, transitions.is_empty()) {
+            let seq = self.next(Counter::Transition)?;
+            self.put(keys::transition(at, seq), &OneOrMore::of(transitions));
+        }
+        Ok(())
+    }
+
+    /// Counts one more sighting of an alert, and of its incident where it has one. The first of an alert is counted by its
+    /// being there.
     pub(crate) fn count(
         &mut self,
         fingerprint: Fingerprint,
+        before: Option<&Alert>,
         incident: Option<u64>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.count_at(keys::seen(fingerprint), 1, now)?;
-        match incident {
-            Some(number) => self.count_at(keys::tally(number), 1, now),
-            None => Ok(()),
+        if before.is_some() {
+            self.count_at(keys::seen(fingerprint), FIRST_SIGHTING, 1, now)?;
         }
+        if let Some(number) = incident {
+            self.count_for(number, 1, now);
+        }
+        Ok(())
     }
 
     /// Counts sightings of before an alert joined an incident for that incident, too.
-    pub(crate) fn count_for(
-        &mut self,
-        incident: u64,
-        received: u64,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        self.count_at(keys::tally(incident), received, now)
+    pub(crate) fn count_for(&mut self, incident: u64, received: u64, now: Timestamp) {
+        let (more, at) = self.tallies.entry(incident).or_insert((0, now));
+        *more = more.saturating_add(received);
+        *at = now;
     }
 
-    fn count_at(&mut self, key: Key, more: u64, now: Timestamp) -> Result<(), Error> {
+    /// Writes down how often an alert was seen before it is changed by something else than a sighting.
+    pub(crate) fn keep_count(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: &Alert,
+    ) -> Result<u64, Error> {
+        if let Some(seen) = self.read().seen(fingerprint)? {
+            return Ok(seen.received);
+        }
+        let seen = Seen::first_of(before);
+        self.put(keys::seen(fingerprint), &seen);
+        Ok(seen.received)
+    }
+
+    fn count_at(
+        &mut self,
+        key: Key,
+        at_first: u64,
+        more: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let before: Option<Seen> = self.get(&key)?;
-        let received = before.map_or(0, |seen| seen.received).saturating_add(more);
+        let received = before.map_or(at_first, |seen| seen.received);
+        let received = received.saturating_add(more);
         self.put(
             key,
             &Seen {
@@ -258,10 +316,6 @@ impl<'t, 's> Tx<'t, 's> {
             },
         );
         Ok(())
-    }
-
-    pub(crate) fn put_member(&mut self, incident: u64, fingerprint: Fingerprint) {
-        self.put(keys::member(incident, fingerprint), &());
     }
 
     pub(crate) fn put_check(&mut self, fingerprint: Fingerprint, seen: &CheckSeen) {
@@ -342,6 +396,10 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// Writes the entries, heads and indexes of the incidents that changed, and the pages they issued.
     pub(crate) fn finish<R>(&mut self) -> Result<Vec<Arc<Incident>>, Failure<R>> {
+        self.write_history()?;
+        for (number, (more, at)) in std::mem::take(&mut self.tallies) {
+            self.count_at(keys::tally(number), 0, more, at)?;
+        }
         let mut changed = Vec::new();
         for (number, work) in std::mem::take(&mut self.work) {
             debug_assert!(
@@ -351,10 +409,11 @@ impl<'t, 's> Tx<'t, 's> {
             if work.entries.is_empty() {
                 continue;
             }
-            for entry in &work.entries {
-                self.put(keys::event(number, entry.seq), entry);
-            }
             outbox::follow(self, &work.incident, &work.entries)?;
+            if let Some(first) = work.entries.first() {
+                let key = keys::event(number, first.seq);
+                self.put(key, &OneOrMore::of(work.entries));
+            }
             self.put_head(number, &work.incident, work.before.as_ref());
             changed.push(Arc::new(work.incident));
         }

@@ -200,7 +200,7 @@ pub(crate) fn alerts(of: &[(&str, &str)]) -> Value {
 pub(crate) fn access() -> Access {
     let open = |kind: Kind| {
         let credentials = vec![Credential::Open];
-        (kind.to_string(), Source { kind, credentials })
+        (kind.to_string(), Source::new(kind, credentials))
     };
     Access {
         tokens: Vec::new(),
@@ -223,7 +223,7 @@ pub(crate) fn access_with_tokens(tokens: &[(&str, Role)]) -> Access {
 pub(crate) fn access_with_source(name: &str, credentials: Vec<Credential>) -> Access {
     let mut access = access();
     let kind = Kind::Alertmanager;
-    let source = Source { kind, credentials };
+    let source = Source::new(kind, credentials);
     access.sources.insert(name.to_owned(), source);
     access
 }

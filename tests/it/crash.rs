@@ -257,7 +257,7 @@ impl Told {
             match acknowledged {
                 Acknowledged::Reported(fingerprints, recorded) => {
                     for fingerprint in fingerprints {
-                        let seen = store.read(|reader| reader.seen(*fingerprint));
+                        let seen = store.read(|reader| reader.alert(*fingerprint));
                         let twin = self.twin_is_seen();
                         assert!(seen.expect("it reads").is_some() || twin, "{fingerprint}");
                     }
@@ -286,7 +286,7 @@ impl Told {
         ];
         let labels: Labels = labels.into_iter().collect();
         let store = self.world.simulation.store();
-        let seen = store.read(|reader| reader.seen(labels.fingerprint()));
+        let seen = store.read(|reader| reader.alert(labels.fingerprint()));
         seen.expect("it reads").is_some()
     }
 

@@ -293,7 +293,7 @@ fn a_frame_of_a_newer_schema_is_refused_and_kept() {
     edit(&segment, 0, &frame);
     assert_eq!(
         error_of(dir.path()),
-        "DIR/00000000000000000001.journal has schema 9, this program knows up to 1"
+        "DIR/00000000000000000001.journal has schema 9, this program knows up to 2"
     );
 }
 

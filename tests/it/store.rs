@@ -955,7 +955,7 @@ fn a_state_that_an_earlier_version_wrote_is_built_again() {
     drop(engine);
     let state = dir.path().join("state");
     std::fs::remove_dir_all(&state).expect("removed");
-    let config = sled::Config::new().path(&state).segment_size(8 << 20);
+    let config = sled::Config::new().path(&state).segment_size(2 << 20);
     let db = config.open().expect("sled");
     db.insert(b"\0applied", &1_u64.to_be_bytes())
         .expect("as it was");
@@ -1079,7 +1079,7 @@ fn a_backup_with_a_changed_byte_or_a_lost_line_is_not_whole() {
     assert_eq!(
         lines[..4],
         [
-            r#"{"watchkeeper":"backup","schema":1,"sequence":1,"made_at":"1970-01-01T00:00:00.000Z"}"#,
+            r#"{"watchkeeper":"backup","schema":2,"sequence":1,"made_at":"1970-01-01T00:00:00.000Z"}"#,
             r#"{"key":"61","value":1}"#,
             r#"{"key":"62","value":22}"#,
             r#"{"key":"63","value":3}"#,
@@ -1110,8 +1110,8 @@ fn a_backup_with_a_changed_byte_or_a_lost_line_is_not_whole() {
             "FILE at line 4 is damaged: it ends before its last line",
         ),
         (
-            text.replace("\"schema\":1", "\"schema\":2"),
-            "FILE has schema 2, this program knows up to 1",
+            text.replace("\"schema\":2", "\"schema\":3"),
+            "FILE has schema 3, this program knows up to 2",
         ),
         (
             text.clone() + "{}\n",

@@ -33,10 +33,9 @@ impl Incident {
                 self.set_member(*fingerprint, Member::Resolved, at);
             }
             Event::Cleared { since } => {
-                self.paging.stopped(
-                    self.acknowledged.is_some(),
-                    self.quiet_since.unwrap_or(*since),
-                );
+                let since_quiet = self.quiet_since.unwrap_or(*since);
+                let acknowledged = self.acknowledged.is_some();
+                self.paging_mut().stopped(acknowledged, since_quiet);
                 self.clear_since = Some(*since);
                 self.clear_by_word &= self.members.is_empty();
             }
@@ -44,9 +43,9 @@ impl Incident {
                 self.clear_since = None;
                 self.acknowledged = None;
                 if *resumes {
-                    self.paging.resumed(at);
+                    self.paging_mut().resumed(at);
                 } else {
-                    self.paging.begin(None);
+                    self.paging_mut().begin(None);
                 }
             }
             Event::Recurred { recurrences, phase } => self.recurred(*recurrences, *phase),
@@ -58,7 +57,7 @@ impl Incident {
                 self.acknowledged = None;
                 self.clear_since = None;
                 self.recurred(self.recurrences + 1, *phase);
-                self.paging.begin(None);
+                self.paging_mut().begin(None);
                 if *by_person {
                     self.profile = Profile::Full;
                     self.clear_by_word = true;
@@ -79,7 +78,7 @@ impl Incident {
                 self.severity = *to;
                 self.urgency = *urgency;
                 self.acknowledged = None;
-                self.paging.begin(leadership.clone());
+                self.paging_mut().begin(leadership.clone());
             }
             Event::SeveritySet {
                 from,
@@ -97,10 +96,10 @@ impl Incident {
                 self.urgency = *urgency;
                 self.give(Output::SeverityConfirmed, reason, None, entry);
                 if to.is_more_severe_than(*from) {
-                    self.paging.tell_leadership(leadership.clone());
+                    self.paging_mut().tell_leadership(leadership.clone());
                 }
                 if starts {
-                    self.paging.begin(None);
+                    self.paging_mut().begin(None);
                 }
             }
             Event::BecameFull { phase } => {
@@ -109,26 +108,26 @@ impl Incident {
                 self.verification = None;
             }
 
-            Event::PagingStarted { start } => self.paging.started(*start, at),
+            Event::PagingStarted { start } => self.paging_mut().started(*start, at),
             Event::StepRan {
                 round,
                 step,
                 next_at,
                 pages,
-            } => self.paging.step_ran(*round, *step, *next_at, pages),
-            Event::StepReachedNobody { .. } => self.paging.reached_nobody(at),
+            } => self.paging_mut().step_ran(*round, *step, *next_at, pages),
+            Event::StepReachedNobody { .. } => self.paging_mut().reached_nobody(at),
             Event::Exhausted {
                 exhaustion,
                 next_at,
                 pages,
-            } => self.paging.exhausted(*exhaustion, *next_at, pages),
-            Event::Paged { pages } => self.paging.issued(pages),
-            Event::Told { why, pages } => self.paging.told(*why, pages),
+            } => self.paging_mut().exhausted(*exhaustion, *next_at, pages),
+            Event::Paged { pages } => self.paging_mut().issued(pages),
+            Event::Told { why, pages } => self.paging_mut().told(*why, pages),
             Event::Attempted {
                 serial, outcome, ..
-            } => self.paging.attempted(*serial, *outcome),
-            Event::Hastened { serial } => self.paging.hastened(*serial, at),
-            Event::PagesDropped { serials, .. } => self.paging.dropped(serials),
+            } => self.paging_mut().attempted(*serial, *outcome),
+            Event::Hastened { serial } => self.paging_mut().hastened(*serial, at),
+            Event::PagesDropped { serials, .. } => self.paging_mut().dropped(serials),
             Event::Acknowledged => match &mut self.acknowledged {
                 Some(held) => held.also.push(entry.by.clone()),
                 None => {
@@ -143,11 +142,11 @@ impl Incident {
             },
             Event::Unacknowledged | Event::AcknowledgeTimedOut => {
                 self.acknowledged = None;
-                self.paging.begin(None);
+                self.paging_mut().begin(None);
             }
             Event::Escalated { round, step } => {
                 self.acknowledged = None;
-                self.paging.run(*round, *step);
+                self.paging_mut().run(*round, *step);
             }
             Event::ClockJumped { by_ms } => self.clock_jumped(*by_ms),
 
@@ -268,7 +267,7 @@ impl Incident {
 
     /// Waits are of elapsed time: they move with the wall clock.
     fn clock_jumped(&mut self, by_ms: i64) {
-        self.paging.clock_jumped(by_ms);
+        self.paging_mut().clock_jumped(by_ms);
         if self.is_quiet() {
             self.quiet_since = self.quiet_since.map(|since| since.shifted(by_ms));
         }

@@ -1,12 +1,9 @@
-//! The alerts of an incident. Shared in parts, so that a transaction that works on an incident of thousands copies only
-//! what it changes.
+//! The alerts of an incident, in sorted layers that copies share: a transaction that works on an incident of thousands copies
+//! a list of layers, and what it adds costs no more than the logarithm of what is there.
 
 use crate::domain::alert::Fingerprint;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Parts that are copied one by one. Fingerprints are hashes: their last bits spread them.
-const PARTS: u64 = 64;
 
 /// What an incident knows of an alert that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +32,44 @@ impl Counts {
 }
 
 /// The alerts that belong to an incident, each with where it stands.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Members {
-    parts: BTreeMap<u64, Arc<BTreeMap<Fingerprint, Member>>>,
+    /// Each sorted by fingerprint, the newest last; what a newer one says hides what an older one does. Each is more than
+    /// twice as long as the next.
+    layers: Vec<Layer>,
     counts: Counts,
 }
 
+type Layer = Arc<[(Fingerprint, Member)]>;
+
 impl Members {
     pub fn get(&self, fingerprint: Fingerprint) -> Option<Member> {
-        self.parts
-            .get(&part(fingerprint))?
-            .get(&fingerprint)
-            .copied()
+        self.layers.iter().rev().find_map(|layer| {
+            let at = layer.binary_search_by_key(&fingerprint, |(known, _)| *known);
+            layer.get(at.ok()?).map(|(_, member)| *member)
+        })
+    }
+
+    /// The first of them after a fingerprint, in order.
+    pub fn after(
+        &self,
+        after: Option<Fingerprint>,
+        most: usize,
+    ) -> impl Iterator<Item = (Fingerprint, Member)> {
+        let mut first: BTreeMap<Fingerprint, Member> = BTreeMap::new();
+        // The first of each layer have the first of all among them.
+        for layer in &self.layers {
+            let from =
+                layer.partition_point(|(known, _)| after.is_some_and(|after| *known <= after));
+            first.extend(layer.iter().skip(from).take(most).copied());
+        }
+        first.into_iter().take(most)
+    }
+
+    /// All of them, in order of their fingerprints.
+    pub fn sorted(&self) -> BTreeMap<Fingerprint, Member> {
+        let oldest_first = self.layers.iter().flat_map(|layer| layer.iter());
+        oldest_first.copied().collect()
     }
 
     pub fn contains(&self, fingerprint: Fingerprint) -> bool {
@@ -76,16 +99,41 @@ impl Members {
     }
 
     pub(super) fn set(&mut self, fingerprint: Fingerprint, member: Member) {
-        let part = self.parts.entry(part(fingerprint)).or_default();
-        if let Some(before) = Arc::make_mut(part).insert(fingerprint, member) {
+        if let Some(before) = self.get(fingerprint) {
             *self.counts.of(before) -= 1;
         }
         *self.counts.of(member) += 1;
+        let mut top = vec![(fingerprint, member)];
+        while let Some(under) = self.layers.pop_if(|under| under.len() <= 2 * top.len()) {
+            top = over(&under, &top);
+        }
+        self.layers.push(top.into());
     }
 }
 
-fn part(fingerprint: Fingerprint) -> u64 {
-    fingerprint.0 % PARTS
+/// The same alerts in the same places, however the layers fell.
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        self.counts == other.counts && self.sorted() == other.sorted()
+    }
+}
+
+/// Two sorted layers as one; what `top` says holds.
+fn over(
+    under: &[(Fingerprint, Member)],
+    top: &[(Fingerprint, Member)],
+) -> Vec<(Fingerprint, Member)> {
+    let mut both = Vec::with_capacity(under.len() + top.len());
+    let mut under = under.iter().peekable();
+    for newer in top {
+        while let Some(older) = under.next_if(|older| older.0 < newer.0) {
+            both.push(*older);
+        }
+        under.next_if(|older| older.0 == newer.0);
+        both.push(*newer);
+    }
+    both.extend(under);
+    both
 }
 
 #[cfg(test)]
@@ -113,5 +161,31 @@ mod tests {
             Some(Member::Firing),
             "a copy keeps what it had"
         );
+        assert!(
+            members
+                .sorted()
+                .keys()
+                .copied()
+                .eq((0..1000).map(Fingerprint))
+        );
+        assert_eq!(
+            members.sorted().get(&Fingerprint(7)),
+            Some(&Member::Resolved)
+        );
+        assert!(
+            members.layers.len() <= 11,
+            "{} layers",
+            members.layers.len()
+        );
+        let page: Vec<_> = members.after(Some(Fingerprint(5)), 3).collect();
+        let wanted = [
+            (6, Member::Firing),
+            (7, Member::Resolved),
+            (8, Member::Firing),
+        ];
+        assert_eq!(page, wanted.map(|(n, member)| (Fingerprint(n), member)));
+        let mut again = before;
+        again.set(Fingerprint(7), Member::Resolved);
+        assert_eq!(again, members, "whatever came in between");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::store::engine::Order;
 use crate::store::error::Error;
+use crate::store::sled::run::Again;
 use crate::store::sled::run::Cursor;
 use crate::store::sled::run::Run;
 use std::cmp::Ordering;
@@ -18,9 +19,12 @@ pub(super) fn merge(
     from: &[u8],
     to: &[u8],
     order: Order,
+    again: Again,
     each: &mut EachChange<'_>,
 ) -> Result<(), Error> {
-    let cursors = runs.iter().map(|run| Cursor::new(run, from, to, order));
+    let cursors = runs
+        .iter()
+        .map(|run| Cursor::new(run, from, to, order, again));
     let mut cursors = cursors.collect::<Result<Vec<_>, _>>()?;
     let mut same = Vec::with_capacity(cursors.len());
     loop {

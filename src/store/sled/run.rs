@@ -3,12 +3,15 @@
 //! Blocks of some KiB, compressed, each with a checksum; behind them the index (where each block begins), the filter and a footer, under
 //! a checksum of their own. A removal is a record, too: it hides what an older run has.
 
+mod cache;
 mod filter;
 mod write;
 
 use crate::store::disk::is_absent;
 use crate::store::engine::Order;
 use crate::store::error::Error;
+pub(super) use cache::BlockCache;
+use cache::RunId;
 use filter::Filter;
 pub(super) use filter::Hash;
 use std::fs::File;
@@ -63,6 +66,15 @@ pub(super) struct Run {
     index: Vec<Block>,
     filter: Filter,
     facts: Facts,
+    cache: Arc<BlockCache>,
+    id: RunId,
+}
+
+/// Whether what is read is likely to be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Likely,
+    Never,
 }
 
 /// A key, and its value or that it was removed.
@@ -70,7 +82,7 @@ type Record<'a> = (&'a [u8], Option<&'a [u8]>);
 
 impl Run {
     /// Opens a run; index, filter and footer are checked, blocks when they are read.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, cache: &Arc<BlockCache>) -> Result<Self, Error> {
         let failed = |source| match is_absent(&source) {
             true => Error::damaged(path, "it is missing"),
             false => Error::io(format!("read {}", path.display()), source),
@@ -111,6 +123,8 @@ impl Run {
                 checksum: footer.checksum,
                 ..footer.facts
             },
+            cache: Arc::clone(cache),
+            id: cache.new_run(),
         })
     }
 
@@ -138,8 +152,8 @@ impl Run {
         let Some(at) = after.checked_sub(1) else {
             return Ok(None);
         };
-        let raw = self.block(at)?;
-        let mut rest = raw.as_slice();
+        let raw = self.block(at, Again::Likely)?;
+        let mut rest: &[u8] = &raw;
         while let Some((found, value)) = self.take_record(&mut rest, at)? {
             if found == key {
                 return Ok(Some(value.map(<[u8]>::to_vec)));
@@ -154,17 +168,20 @@ impl Run {
     /// Reads every block and checks it.
     pub(super) fn check(&self) -> Result<(), Error> {
         for at in 0..self.index.len() {
-            let raw = self.block(at)?;
-            let mut rest = raw.as_slice();
+            let raw = self.block(at, Again::Never)?;
+            let mut rest: &[u8] = &raw;
             while self.take_record(&mut rest, at)?.is_some() {}
         }
         Ok(())
     }
 
-    fn block(&self, at: usize) -> Result<Vec<u8>, Error> {
+    fn block(&self, at: usize, again: Again) -> Result<Arc<[u8]>, Error> {
         let Some(block) = self.index.get(at) else {
-            return Ok(Vec::new());
+            return Ok(Arc::default());
         };
+        if let Some(known) = self.cache.get(self.id, at) {
+            return Ok(known);
+        }
         let mut packed = vec![0; narrow(u64::from(block.packed))];
         let read = self.file.read_exact_at(&mut packed, block.offset);
         read.map_err(|source| Error::io(format!("read {}", self.path.display()), source))?;
@@ -172,8 +189,13 @@ impl Run {
             return Err(self.bad_block(at, "the checksum does not match"));
         }
         let raw_bytes = narrow(u64::from(block.raw)).min(MAX_BLOCK_BYTES);
-        lz4_flex::block::decompress(&packed, raw_bytes)
-            .map_err(|error| self.bad_block(at, &error.to_string()))
+        let raw = lz4_flex::block::decompress(&packed, raw_bytes);
+        let raw = raw.map_err(|error| self.bad_block(at, &error.to_string()))?;
+        let raw: Arc<[u8]> = raw.into();
+        if again == Again::Likely {
+            self.cache.keep(self.id, at, &raw);
+        }
+        Ok(raw)
     }
 
     fn take_record<'r>(&self, rest: &mut &'r [u8], at: usize) -> Result<Option<Record<'r>>, Error> {
@@ -286,12 +308,13 @@ impl Footer {
 #[derive(Debug)]
 pub(super) struct Cursor {
     run: Arc<Run>,
+    again: Again,
     order: Order,
     from: Vec<u8>,
     to: Vec<u8>,
     /// The block that is loaded, and where its records begin.
     block: usize,
-    raw: Vec<u8>,
+    raw: Arc<[u8]>,
     starts: Vec<usize>,
     /// Where in `starts` the present record is; none at the end.
     at: Option<usize>,
@@ -299,7 +322,13 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// At the first record, in this order, with `from <= key < to`.
-    pub(super) fn new(run: &Arc<Run>, from: &[u8], to: &[u8], order: Order) -> Result<Self, Error> {
+    pub(super) fn new(
+        run: &Arc<Run>,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        again: Again,
+    ) -> Result<Self, Error> {
         let wanted = match order {
             Order::Forward => from,
             Order::Reverse => to,
@@ -309,11 +338,12 @@ impl Cursor {
             .partition_point(|block| block.first.as_ref() <= wanted);
         let mut cursor = Self {
             run: Arc::clone(run),
+            again,
             order,
             from: from.to_vec(),
             to: to.to_vec(),
             block: after.saturating_sub(1),
-            raw: Vec::new(),
+            raw: Arc::default(),
             starts: Vec::new(),
             at: None,
         };
@@ -371,9 +401,9 @@ impl Cursor {
     }
 
     fn load(&mut self) -> Result<(), Error> {
-        self.raw = self.run.block(self.block)?;
+        self.raw = self.run.block(self.block, self.again)?;
         self.starts.clear();
-        let mut rest = self.raw.as_slice();
+        let mut rest: &[u8] = &self.raw;
         while !rest.is_empty() {
             self.starts.push(self.raw.len() - rest.len());
             self.run.take_record(&mut rest, self.block)?;

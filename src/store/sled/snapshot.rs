@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The name of a snapshot before it is whole.
 const WRITING: &str = "writing";
@@ -289,7 +290,7 @@ fn copy(run: &Run, to: &Path) -> Result<(), Error> {
 
 /// Reads a run whole and holds it against the list.
 fn check(path: &Path, listed: &Listed) -> Result<(), Error> {
-    let run = Run::open(path)?;
+    let run = Run::open(path, &Arc::default())?;
     if !listed.is_of(run.facts()) {
         return Err(Error::damaged(path, "it is not the run that is listed"));
     }

@@ -16,6 +16,8 @@ use crate::store::engine::Reads;
 use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::sled::merge::merge;
+use crate::store::sled::run::Again;
+use crate::store::sled::run::BlockCache;
 use crate::store::sled::run::Hash;
 use crate::store::sled::run::Run;
 use crate::store::sled::run::RunWriter;
@@ -65,6 +67,7 @@ pub(super) struct State {
     /// What is published; who changes it holds `changing` over the disk, too.
     runs: Mutex<Runs>,
     changing: Mutex<Numbers>,
+    cache: Arc<BlockCache>,
 }
 
 /// The next names.
@@ -85,9 +88,10 @@ impl State {
         let catalogue = Catalogue::open(dir, cache_bytes)?;
         let runs_dir = dir.join(RUNS);
         make_dir(&runs_dir)?;
+        let cache = Arc::default();
         let mut placed = Vec::new();
         for listed in catalogue.runs()? {
-            let run = Run::open(&path_of(&runs_dir, listed.file))?;
+            let run = Run::open(&path_of(&runs_dir, listed.file), &cache)?;
             placed.push(Placed {
                 listed,
                 run: Arc::new(run),
@@ -100,6 +104,7 @@ impl State {
             catalogue,
             runs: Mutex::new(Runs(Arc::new(placed))),
             changing: Mutex::new(numbers),
+            cache,
         })
     }
 
@@ -215,17 +220,24 @@ impl State {
         // Runs may be added meanwhile: only the catalogue is changed under the lock.
         let path = path_of(&self.dir.join(RUNS), file);
         let mut n_seen = 0_u64;
-        let merged = write_run(&path, n_records_max, &mut |writer| {
-            merge(&open, FIRST, LAST, Order::Forward, &mut |key, value| {
-                n_seen += 1;
-                if n_seen.is_multiple_of(1 << 12) && !go_on() {
-                    return Err(Error::Closed);
-                }
-                if value.is_some() || !is_all {
-                    writer.add(key, value)?;
-                }
-                Ok(ControlFlow::Continue(()))
-            })
+        let merged = self.write_run(&path, n_records_max, &mut |writer| {
+            merge(
+                &open,
+                FIRST,
+                LAST,
+                Order::Forward,
+                Again::Never,
+                &mut |key, value| {
+                    n_seen += 1;
+                    if n_seen.is_multiple_of(1 << 12) && !go_on() {
+                        return Err(Error::Closed);
+                    }
+                    if value.is_some() || !is_all {
+                        writer.add(key, value)?;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                },
+            )
         })?;
         sync_dir(&self.dir.join(RUNS))?;
         let listed = Listed {
@@ -270,7 +282,7 @@ impl State {
             let file = numbers.file;
             let path = path_of(&self.dir.join(RUNS), file);
             copy(from, &path)?;
-            let run = Run::open(&path)?;
+            let run = Run::open(&path, &self.cache)?;
             let listed = Listed {
                 age: numbers.age,
                 file,
@@ -295,10 +307,27 @@ impl State {
     ) -> Result<(u64, Run), Error> {
         let file = numbers.file;
         let runs = self.dir.join(RUNS);
-        let run = write_run(&path_of(&runs, file), n_records_max, fill)?;
+        let run = self.write_run(&path_of(&runs, file), n_records_max, fill)?;
         sync_dir(&runs)?;
         numbers.file += 1;
         Ok((file, run))
+    }
+
+    /// Writes a whole run, or leaves nothing behind.
+    fn write_run(
+        &self,
+        path: &Path,
+        n_records_max: u64,
+        fill: &mut dyn FnMut(&mut RunWriter) -> Result<(), Error>,
+    ) -> Result<Run, Error> {
+        let mut writer = RunWriter::create(path, n_records_max)?;
+        let written = fill(&mut writer).and_then(|()| writer.finish(&self.cache));
+        if written.is_err()
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(%error, "{} stays behind until the next start", path.display());
+        }
+        written
     }
 
     fn must_have_room(&self, bytes: u64) -> Result<(), Error> {
@@ -373,10 +402,17 @@ impl Reads for Runs {
             .iter()
             .map(|placed| Arc::clone(&placed.run))
             .collect();
-        merge(&runs, from, to, order, &mut |key, value| match value {
-            Some(value) => each(key, value),
-            None => Ok(ControlFlow::Continue(())),
-        })
+        merge(
+            &runs,
+            from,
+            to,
+            order,
+            Again::Likely,
+            &mut |key, value| match value {
+                Some(value) => each(key, value),
+                None => Ok(ControlFlow::Continue(())),
+            },
+        )
     }
 }
 
@@ -398,22 +434,6 @@ fn unusable(error: Error) -> Error {
         },
         other => other,
     }
-}
-
-/// Writes a whole run, or leaves nothing behind.
-fn write_run(
-    path: &Path,
-    n_records_max: u64,
-    fill: &mut dyn FnMut(&mut RunWriter) -> Result<(), Error>,
-) -> Result<Run, Error> {
-    let mut writer = RunWriter::create(path, n_records_max)?;
-    let written = fill(&mut writer).and_then(|()| writer.finish());
-    if written.is_err()
-        && let Err(error) = std::fs::remove_file(path)
-    {
-        tracing::warn!(%error, "{} stays behind until the next start", path.display());
-    }
-    written
 }
 
 fn path_of(runs: &Path, file: u64) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use super::BLOCK_BYTES;
 use super::Block;
+use super::BlockCache;
 use super::Facts;
 use super::Filter;
 use super::Footer;
@@ -16,6 +17,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is gathered before it goes to the file.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -91,7 +93,7 @@ impl RunWriter {
     }
 
     /// Once this returns, the run is whole and on disk; its name is once the directory is synced.
-    pub(in crate::store::sled) fn finish(mut self) -> Result<Run, Error> {
+    pub(in crate::store::sled) fn finish(mut self, cache: &Arc<BlockCache>) -> Result<Run, Error> {
         if !self.raw.is_empty() {
             self.end_block()?;
         }
@@ -110,6 +112,8 @@ impl RunWriter {
                 checksum,
                 ..self.facts
             },
+            cache: Arc::clone(cache),
+            id: cache.new_run(),
         })
     }
 

@@ -24,8 +24,9 @@ const RUN: &[u8] = b"run";
 const FORM: &[u8] = b"form";
 const RUNS_AND_CATALOGUE: &[u8] = b"2";
 
-/// Bigger segments than sled's own half MiB: with those, a power cut could leave a database that does not open.
-const SEGMENT_BYTES: usize = 8 << 20;
+/// Bigger segments than sled's own half MiB, with which a power cut could leave a database that does not open; not so big that the buffers, one
+/// segment each, count in memory.
+const SEGMENT_BYTES: usize = 2 << 20;
 
 /// What sled says, how often, and after what pause the lock of an instance that was just dropped is tried again.
 const LOCK_ERROR: &str = "could not acquire lock";
