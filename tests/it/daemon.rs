@@ -44,6 +44,7 @@ pub(crate) async fn within<T>(
 /// A configuration directory and a place for the store.
 pub(crate) struct Home {
     dir: TempDir,
+    store: PathBuf,
 }
 
 impl Home {
@@ -58,29 +59,37 @@ impl Home {
 
     /// Ana is on call, by a webhook.
     pub(crate) fn paging(url: &str) -> Self {
-        Self::with(
-            &format!("[channels.hook]\nkind = \"webhook\"\nurl = \"{url}\"\n"),
-            "[people.ana]\nname = \"Ana\"\nnotify = [{ channel = \"hook\", address = \"ana\" }]\n\
-             [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n",
-        )
+        Self::with(&hook(url), ANA_BY_HOOK)
+    }
+
+    /// The same, with the store in this place.
+    pub(crate) fn paging_from(url: &str, store: PathBuf) -> Self {
+        let mut home = Self::paging(url);
+        home.store = store;
+        home.write_config(&hook(url));
+        home
     }
 
     /// These channels, these people.
     pub(crate) fn with(channels: &str, oncall: &str) -> Self {
-        let home = Self {
-            dir: tempfile::tempdir().expect("a temporary directory can be made"),
-        };
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let store = dir.path().join("data");
+        let home = Self { dir, store };
         fs::create_dir_all(home.config().join("rules")).expect("a directory can be made");
-        let store = home.store().display().to_string();
-        home.write(
+        home.write_config(channels);
+        home.write("oncall.toml", oncall);
+        home.write("rules/all.toml", &rule("all", "SEV1"));
+        home
+    }
+
+    fn write_config(&self, channels: &str) {
+        let store = self.store.display();
+        self.write(
             "watchkeeper.toml",
             &format!(
                 "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sled:{store}\"\n{channels}"
             ),
         );
-        home.write("oncall.toml", oncall);
-        home.write("rules/all.toml", &rule("all", "SEV1"));
-        home
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -88,7 +97,7 @@ impl Home {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.store.clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -114,6 +123,24 @@ impl Home {
     pub(crate) async fn serve(&self) -> Daemon {
         Daemon::start(self.command(&["serve"])).await
     }
+
+    /// Starts the daemon and kills it after so long, however far it came.
+    pub(crate) async fn start_and_kill(&self, after: Duration) {
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program starts");
+        tokio::time::sleep(after).await;
+        child.kill().expect("it can be killed");
+        child.wait().expect("it was killed");
+    }
+}
+
+const ANA_BY_HOOK: &str = "[people.ana]\nname = \"Ana\"\nnotify = [{ channel = \"hook\", address = \"ana\" }]\n\
+    [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n";
+
+/// A channel by webhook.
+fn hook(url: &str) -> String {
+    format!("[channels.hook]\nkind = \"webhook\"\nurl = \"{url}\"\n")
 }
 
 /// A rule for every alert, its key the alert's name.
