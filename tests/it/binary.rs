@@ -475,6 +475,7 @@ async fn every_metric_that_it_shows_is_documented_and_the_engine_counts() {
     assert_eq!(
         untouched,
         [
+            "watchkeeper_connections_refused_total",
             "watchkeeper_engine_errors_total",
             "watchkeeper_reloads_total",
             "watchkeeper_unauthorized_total",

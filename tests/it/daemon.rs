@@ -124,6 +124,21 @@ impl Home {
         Daemon::start(self.command(&["serve"])).await
     }
 
+    /// The same with a limit of open files, as `ulimit` takes it.
+    pub(crate) async fn serve_with_files(&self, limit: &str) -> Daemon {
+        let serve = self.command(&["serve"]);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")])
+            .arg(serve.get_program())
+            .args(serve.get_args())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Daemon::start(shell).await
+    }
+
     /// Starts the daemon and kills it after so long, however far it came.
     pub(crate) async fn start_and_kill(&self, after: Duration) {
         let mut command = self.command(&["serve"]);
@@ -254,6 +269,24 @@ impl Daemon {
                 None => return all,
             }
         }
+    }
+
+    /// Where it listens, as sockets take it.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Memory of it that is resident, bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = kilobytes
+            .expect("its size is told")
+            .parse()
+            .expect("a number");
+        kilobytes * 1024
     }
 
     /// Sends it a signal by its name.

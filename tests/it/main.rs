@@ -26,6 +26,7 @@ mod disk;
 mod escalation;
 mod fingerprints;
 mod golden;
+mod hostile;
 mod house;
 mod http;
 mod ingest;
