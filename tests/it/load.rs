@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Connections that post at the same time.
@@ -14,6 +15,9 @@ const SENDERS: u64 = 6;
 
 /// Alerts and keys that all senders have in common.
 const SHARED: u64 = 4;
+
+/// A sender that was refused waits a little.
+const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
 /// One alert of a report.
 #[derive(Clone, Debug)]
@@ -272,7 +276,9 @@ impl Sender {
             ledger.sent(&report);
             match answer(client.post(&url).json(&body(&report))).await {
                 Some((200, answer)) => ledger.acknowledged(&report, &answer),
-                Some((503, _)) if refusal == Refusal::Expected => {}
+                Some((503, _)) if refusal == Refusal::Expected => {
+                    tokio::time::sleep(AFTER_REFUSAL).await;
+                }
                 Some((status, answer)) => panic!("{status} {answer}"),
                 None => return,
             }

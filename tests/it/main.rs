@@ -25,6 +25,7 @@ mod delivery;
 mod disk;
 mod escalation;
 mod fingerprints;
+mod full;
 mod golden;
 mod hostile;
 mod house;
