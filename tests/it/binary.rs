@@ -381,6 +381,38 @@ async fn a_state_that_was_damaged_is_built_again_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_journal_that_was_damaged_in_the_middle_is_refused_with_its_place_until_it_is_mended() {
+    let home = Home::new();
+    let daemon = with_some_work(&home).await;
+    let before = all_of(&daemon).await;
+    daemon.stop().await;
+    let journal = home.store().join("journal");
+    let entries = std::fs::read_dir(&journal).expect("there is a journal");
+    let segment = entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .find(|path| path.file_name().is_some_and(|name| name != "reserve"))
+        .expect("there is a segment");
+    let sound = std::fs::read(&segment).expect("it can be read");
+    let mut damaged = sound.clone();
+    damaged[25] ^= 1;
+    std::fs::write(&segment, &damaged).expect("it can be written");
+    // The state alone would do: what the record does not bear out is not served.
+    let said = format!(
+        "{} at byte 0 is damaged: the checksum does not match, and a whole one follows at byte ",
+        segment.display()
+    );
+    for arguments in [&["serve"][..], &["store", "verify"]] {
+        let refused = home.run(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(stderr(&refused).contains(&said), "{}", stderr(&refused));
+    }
+    assert_eq!(std::fs::read(&segment).expect("it can be read"), damaged);
+    std::fs::write(&segment, &sound).expect("it can be written");
+    let daemon = home.serve().await;
+    assert_eq!(all_of(&daemon).await, before);
+}
+
+#[tokio::test]
 async fn incidents_are_worked_on_from_the_command_line() {
     let home = Home::new();
     home.write(
