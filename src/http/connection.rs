@@ -143,8 +143,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     )?)
 }
 
-/// Who is refused in the middle of a large body reads the answer only once that was sent: closed at once, the connection
-/// would be reset, and the answer lost.
+/// Many read the answer only once their whole body was sent: were the connection closed at once, they would find it broken,
+/// and not that they were refused.
 async fn linger(mut stream: TcpStream) {
     let rest = async {
         stream.shutdown().await?;
