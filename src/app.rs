@@ -9,6 +9,8 @@ use crate::domain::time::Timestamp;
 use crate::engine::deliver::{self, Delivery};
 use crate::engine::link::Links;
 use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
+use crate::http::body::Memory;
+use crate::http::connection;
 use crate::http::health::Metrics;
 use crate::http::reload::{Reload, Reloaded};
 use crate::http::{self, LiveSite, Site};
@@ -119,9 +121,10 @@ pub async fn serve(
         health,
         reload: reload.clone(),
         metrics: Metrics::new(move || metrics.render()),
+        memory: Memory::default(),
         clock,
     };
-    tasks.spawn(answer(listener, site, ending.clone()));
+    tasks.spawn(answer(listener, http::router(site), ending.clone()));
     tasks.spawn(hear_signals(reload, ending.clone()));
 
     tracing::info!(
@@ -327,23 +330,51 @@ async fn record(store: &Store, sent: deliver::Sent, in_force: InForce, now: Time
     }
 }
 
+/// Serves connections until the end, each by a task of its own; requests that were taken are finished.
 async fn answer(
     listener: TcpListener,
-    site: Site,
+    router: http::Router,
     ending: CancellationToken,
 ) -> anyhow::Result<()> {
-    let asked = ending.clone();
-    let served = http::serve(listener, site, async move { asked.cancelled().await });
-    let late = async {
-        ending.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        served = served => served.context("serving failed"),
-        () = late => {
-            tracing::warn!("requests were still open at the end and were cut off");
-            Ok(())
+    let most = connection::most();
+    tracing::debug!(most, "connections that may be open");
+    let mut open = JoinSet::new();
+    let mut full = false;
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => break,
+            Some(ended) = open.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "serving a connection panicked");
+                }
+            }
+            stream = connection::accept(&listener) => {
+                note_connections(open.len(), most, &mut full);
+                if open.len() < most {
+                    open.spawn(connection::serve(stream, router.clone(), ending.clone()));
+                } else {
+                    metrics::counter!("watchkeeper_connections_refused_total").increment(1);
+                    connection::turn_away(&stream);
+                }
+            }
         }
+    }
+    drop(listener);
+    let drained = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("requests were still open at the end and were cut off");
+    }
+    Ok(())
+}
+
+/// Says when connections begin to be refused, and when that is over.
+fn note_connections(open: usize, most: usize, full: &mut bool) {
+    if !*full && open >= most {
+        *full = true;
+        tracing::error!(open, "too many connections: new ones are refused");
+    } else if *full && open < most - most / 8 {
+        *full = false;
+        tracing::warn!(open, "there is room for connections again");
     }
 }
 

@@ -4,6 +4,7 @@ pub mod acknowledge;
 pub mod auth;
 pub mod body;
 pub mod commands;
+pub mod connection;
 pub mod health;
 pub mod hooks;
 pub mod incidents;
@@ -24,7 +25,7 @@ use crate::http::problem::Problem;
 use crate::http::reload::Reload;
 use crate::store::{InForce, Store};
 use arc_swap::{ArcSwap, Guard};
-use axum::Router;
+pub use axum::Router;
 use axum::extract::FromRef;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderName, Request, StatusCode};
@@ -57,6 +58,7 @@ pub struct Site {
     pub health: SharedHealth,
     pub reload: Reload,
     pub metrics: health::Metrics,
+    pub memory: body::Memory,
     pub clock: Clock,
 }
 
@@ -185,7 +187,12 @@ fn limited(router: Router<Site>) -> Router<Site> {
         ServiceBuilder::new()
             .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
             .layer(SetRequestIdLayer::new(REQUEST_ID, NewId))
-            .layer(TraceLayer::new_for_http().make_span_with(span))
+            // A failure is logged where it happens, once; not again for each request that it refuses.
+            .layer(
+                TraceLayer::new_for_http()
+                    .make_span_with(span)
+                    .on_failure(()),
+            )
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(TimeoutLayer::with_status_code(
@@ -222,15 +229,4 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         "this request could not be answered",
     )
     .into_response()
-}
-
-/// Answers until `ending` says so; requests that were taken are finished.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    site: Site,
-    ending: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(site))
-        .with_graceful_shutdown(ending)
-        .await
 }

@@ -129,6 +129,7 @@
 //!   - `http/auth.rs`: Who may do what
 //!   - `http/body.rs`: Bodies
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
+//!   - `http/connection.rs`: Connections
 //!   - `http/health.rs`: How the process is doing
 //!   - `http/hooks.rs`: What senders post
 //!   - `http/incidents.rs`: Incidents

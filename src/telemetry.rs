@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 23] = [
+pub const METRICS: [(&str, Kind, &str); 24] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -45,6 +45,11 @@ pub const METRICS: [(&str, Kind, &str); 23] = [
         "watchkeeper_unauthorized_total",
         Kind::Counter,
         "requests with wrong or missing credentials, by source",
+    ),
+    (
+        "watchkeeper_connections_refused_total",
+        Kind::Counter,
+        "connections for which there was no place",
     ),
     (
         "watchkeeper_incidents_opened_total",

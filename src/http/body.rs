@@ -1,24 +1,76 @@
 //! Bodies: bounded, JSON, with the place of whatever is wrong in them.
 
 use crate::http::problem::Problem;
-use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::StatusCode;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of a command's body.
 const COMMAND_MAX_BYTES: usize = 256 * 1024;
+
+/// Bytes that all bodies together may hold in memory, from their first byte until they are dealt with.
+const ALL_MAX_BYTES: usize = 256 << 20;
+
+/// What is left of the memory for bodies. One for all.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Semaphore>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ALL_MAX_BYTES)))
+    }
+}
+
+impl Memory {
+    /// Takes so much more for a body.
+    fn take(&self, held: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Problem> {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.0).try_acquire_many_owned(wanted);
+        let taken = taken.map_err(|_none_left| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too much is being read at the same time",
+            )
+        })?;
+        match held {
+            Some(held) => held.merge(taken),
+            None => *held = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+/// A body, whole. Dropped, its memory is given back.
+#[derive(Debug)]
+pub struct Whole {
+    pub bytes: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
 
 /// A command's body; an empty one is an empty object.
 #[derive(Debug)]
 pub struct Command<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
+impl<S, T> FromRequest<S> for Command<T>
+where
+    S: Send + Sync,
+    Memory: FromRef<S>,
+    T: DeserializeOwned,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let bytes = read(request.into_body(), COMMAND_MAX_BYTES).await?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let memory = Memory::from_ref(state);
+        let body = read(request.into_body(), COMMAND_MAX_BYTES, &memory).await?;
+        let text: &[u8] = if body.bytes.is_empty() {
+            b"{}"
+        } else {
+            &body.bytes
+        };
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = json_path(&error.path().to_string());
@@ -41,27 +93,74 @@ fn json_path(path: &str) -> String {
     }
 }
 
-/// Reads a body of at most `most` bytes.
-pub async fn read(body: Body, most: usize) -> Result<axum::body::Bytes, Problem> {
-    match axum::body::to_bytes(body, most).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if is_too_long(&error) => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body of at most {most} bytes is taken"),
-        )),
-        Err(error) => {
-            Err(Problem::bad_request(format!("the body could not be read: {error}")).at("$"))
-        }
+/// Reads a body of at most `most` bytes. One that says that it is longer is refused before any of it is read.
+pub async fn read(mut body: Body, most: usize, memory: &Memory) -> Result<Whole, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > most {
+        return Err(too_long(most));
     }
+    let mut held = None;
+    let mut pieces = Pieces::None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::bad_request(format!("the body could not be read: {error}")).at("$")
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if pieces.len() + data.len() > most {
+            return Err(too_long(most));
+        }
+        memory.take(&mut held, data.len())?;
+        pieces = pieces.and(data, announced);
+    }
+    let bytes = pieces.into_bytes();
+    Ok(Whole { bytes, _held: held })
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
+fn too_long(most: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("a body of at most {most} bytes is taken"),
+    )
+}
+
+/// A body as it comes. Most come in one piece, which is not copied.
+enum Pieces {
+    None,
+    One(Bytes),
+    Many(Vec<u8>),
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(piece) => piece.len(),
+            Self::Many(bytes) => bytes.len(),
         }
-        cause = error.source();
     }
-    false
+
+    fn and(self, data: Bytes, announced: usize) -> Self {
+        let mut bytes = match self {
+            Self::None => return Self::One(data),
+            Self::One(first) => {
+                // Memory that was not written to yet costs nothing.
+                let mut bytes = Vec::with_capacity(announced.max(first.len() + data.len()));
+                bytes.extend_from_slice(&first);
+                bytes
+            }
+            Self::Many(bytes) => bytes,
+        };
+        bytes.extend_from_slice(&data);
+        Self::Many(bytes)
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::One(piece) => piece,
+            Self::Many(bytes) => bytes.into(),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::http::LiveSite;
 use crate::http::auth::SourceRefusal;
-use crate::http::body;
+use crate::http::body::{self, Memory};
 use crate::http::params::Path;
 use crate::http::problem::Problem;
 use crate::ingest;
@@ -41,6 +41,7 @@ pub async fn receive(
     State(live): State<Arc<LiveSite>>,
     State(store): State<Store>,
     State(clock): State<Clock>,
+    State(memory): State<Memory>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answer>, Problem> {
@@ -62,9 +63,10 @@ pub async fn receive(
     let (in_force, max_body_bytes) = (site.in_force.clone(), site.max_body_bytes);
     // Not held while a sender takes its time.
     drop(site);
-    let bytes = body::read(body, max_body_bytes).await?;
+    let body = body::read(body, max_body_bytes, &memory).await?;
+    let bytes = &body.bytes;
     let now = clock.now();
-    let parsed = match ingest::parse(kind, &bytes, now) {
+    let parsed = match ingest::parse(kind, bytes, now) {
         Ok(parsed) => parsed,
         Err(unusable) => {
             metrics::counter!("watchkeeper_rejected_total", "source" => name.clone()).increment(1);
@@ -73,7 +75,7 @@ pub async fn receive(
                 kind.as_str(),
                 &unusable.path,
                 &unusable.reason,
-                &text(&bytes),
+                &text(bytes),
                 now,
             );
             keep(&store, letter).await?;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 /// Seconds after which a sender may try again.
-const RETRY_AFTER_SECONDS: &str = "5";
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -69,6 +69,13 @@ impl Problem {
         self
     }
 
+    fn failing() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the store is failing; nothing was taken",
+        )
+    }
+
     fn with_missing(mut self, missing: Vec<Output>) -> Self {
         self.0.missing = Some(missing);
         self
@@ -118,17 +125,15 @@ impl From<&Error> for Problem {
                     "this could not be decided; nothing was changed",
                 )
             }
+            // Why, was logged when it came to that, and the program ends.
+            Error::Poisoned { .. } => Self::failing(),
             Error::Io { .. }
             | Error::Corrupt { .. }
-            | Error::Poisoned { .. }
             | Error::Locked { .. }
             | Error::NewerSchema { .. }
             | Error::NotEmpty { .. } => {
                 tracing::error!(error = chain(error), "the store failed");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the store is failing; nothing was taken",
-                )
+                Self::failing()
             }
         }
     }

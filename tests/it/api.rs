@@ -13,6 +13,7 @@ use watchkeeper::domain::secret::Secret;
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::http::auth::{Access, Credential, Role, Source, Token};
+use watchkeeper::http::body::Memory;
 use watchkeeper::http::health::Metrics;
 use watchkeeper::http::reload::{Reload, Reloaded};
 use watchkeeper::http::{Current, LiveSite, Site, router};
@@ -251,6 +252,7 @@ fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Site {
             })
         }),
         metrics: metrics(),
+        memory: Memory::default(),
         clock: simulation.clock().clone(),
     }
 }

@@ -44,6 +44,7 @@ pub(crate) async fn within<T>(
 /// A configuration directory and a place for the store.
 pub(crate) struct Home {
     dir: TempDir,
+    store: PathBuf,
 }
 
 impl Home {
@@ -58,29 +59,37 @@ impl Home {
 
     /// Ana is on call, by a webhook.
     pub(crate) fn paging(url: &str) -> Self {
-        Self::with(
-            &format!("[channels.hook]\nkind = \"webhook\"\nurl = \"{url}\"\n"),
-            "[people.ana]\nname = \"Ana\"\nnotify = [{ channel = \"hook\", address = \"ana\" }]\n\
-             [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n",
-        )
+        Self::with(&hook(url), ANA_BY_HOOK)
+    }
+
+    /// The same, with the store in this place.
+    pub(crate) fn paging_from(url: &str, store: PathBuf) -> Self {
+        let mut home = Self::paging(url);
+        home.store = store;
+        home.write_config(&hook(url));
+        home
     }
 
     /// These channels, these people.
     pub(crate) fn with(channels: &str, oncall: &str) -> Self {
-        let home = Self {
-            dir: tempfile::tempdir().expect("a temporary directory can be made"),
-        };
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let store = dir.path().join("data");
+        let home = Self { dir, store };
         fs::create_dir_all(home.config().join("rules")).expect("a directory can be made");
-        let store = home.store().display().to_string();
-        home.write(
+        home.write_config(channels);
+        home.write("oncall.toml", oncall);
+        home.write("rules/all.toml", &rule("all", "SEV1"));
+        home
+    }
+
+    fn write_config(&self, channels: &str) {
+        let store = self.store.display();
+        self.write(
             "watchkeeper.toml",
             &format!(
                 "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sled:{store}\"\n{channels}"
             ),
         );
-        home.write("oncall.toml", oncall);
-        home.write("rules/all.toml", &rule("all", "SEV1"));
-        home
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -88,7 +97,7 @@ impl Home {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.store.clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -114,6 +123,39 @@ impl Home {
     pub(crate) async fn serve(&self) -> Daemon {
         Daemon::start(self.command(&["serve"])).await
     }
+
+    /// The same with a limit of open files, as `ulimit` takes it.
+    pub(crate) async fn serve_with_files(&self, limit: &str) -> Daemon {
+        let serve = self.command(&["serve"]);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")])
+            .arg(serve.get_program())
+            .args(serve.get_args())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Daemon::start(shell).await
+    }
+
+    /// Starts the daemon and kills it after so long, however far it came.
+    pub(crate) async fn start_and_kill(&self, after: Duration) {
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program starts");
+        tokio::time::sleep(after).await;
+        child.kill().expect("it can be killed");
+        child.wait().expect("it was killed");
+    }
+}
+
+const ANA_BY_HOOK: &str = "[people.ana]\nname = \"Ana\"\nnotify = [{ channel = \"hook\", address = \"ana\" }]\n\
+    [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n";
+
+/// A channel by webhook.
+fn hook(url: &str) -> String {
+    format!("[channels.hook]\nkind = \"webhook\"\nurl = \"{url}\"\n")
 }
 
 /// A rule for every alert, its key the alert's name.
@@ -227,6 +269,24 @@ impl Daemon {
                 None => return all,
             }
         }
+    }
+
+    /// Where it listens, as sockets take it.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Memory of it that is resident, bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = kilobytes
+            .expect("its size is told")
+            .parse()
+            .expect("a number");
+        kilobytes * 1024
     }
 
     /// Sends it a signal by its name.

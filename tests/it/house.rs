@@ -46,6 +46,8 @@ const CRATES_OF: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store"]),
     ("deadpool_postgres", &["store"]),
     ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
     ("reqwest", &["pager", "outbound", "cli"]),
     ("lettre", &["pager"]),
     ("cron", &["domain/cron_spec.rs"]),

@@ -242,14 +242,16 @@ impl<'a> Reader<'a> {
 
     fn anything_follows(&mut self) -> Result<bool, Error> {
         self.seek(self.offset)?;
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let zeros = vec![0; BUFFER_BYTES];
+        let mut buffer = zeros.clone();
         loop {
             let n = self.file.read(&mut buffer);
             let n = n.map_err(|source| self.failed(source))?;
             if n == 0 {
                 return Ok(false);
             }
-            if buffer.iter().take(n).any(|byte| *byte != 0) {
+            // Slices compare as memory does, which a loop over bytes does not: most of a segment may be zeros.
+            if buffer.get(..n) != zeros.get(..n) {
                 return Ok(true);
             }
         }
