@@ -33,6 +33,7 @@ mod lifecycle;
 mod matchers;
 mod readme;
 mod receivers;
+mod retention;
 mod rule_files;
 mod schedules;
 mod store;
