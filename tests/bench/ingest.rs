@@ -1,5 +1,5 @@
-//! The comparison: the same load on each server, in turns. Whoever has no turn is stopped, so that all see the same machine
-//! and none costs the others anything.
+//! The comparison: the same load on each server, one after the other in each case. Whoever has no turn is stopped, so that
+//! none costs the others anything.
 
 use crate::Setup;
 use crate::alerts::{Shape, Status, Times};
@@ -11,9 +11,6 @@ use crate::table::{Cell, Table, as_f64};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long one server is loaded before it is the next one's turn.
-const TURN: Duration = Duration::from_secs(5);
 
 /// Incidents that the alerts make.
 pub(crate) const SERVICES: u64 = 50;
@@ -173,7 +170,7 @@ async fn compare(
     }
     while !runners.iter().all(|runner| runner.is_done) {
         for runner in runners.iter_mut().filter(|runner| !runner.is_done) {
-            turn(runner, span).await?;
+            turn(setup, runner, span).await?;
         }
     }
     let mut measured = Vec::new();
@@ -214,8 +211,8 @@ async fn prepare(setup: &Setup, kind: Kind, case: Case, span: Duration) -> anyho
 
 /// Loads a server for a while, or for what is left. What it has behind its answers it catches up with in its last turn,
 /// and that counts.
-async fn turn(runner: &mut Runner, span: Duration) -> anyhow::Result<()> {
-    let left = span.saturating_sub(runner.loaded.took).min(TURN);
+async fn turn(setup: &Setup, runner: &mut Runner, span: Duration) -> anyhow::Result<()> {
+    let left = span.saturating_sub(runner.loaded.took).min(setup.turn);
     let_go(&runner.server.child)?;
     let loaded = runner.generator.run(&runner.ids, Some(left)).await;
     let ran_out = loaded.took < left;
