@@ -10,7 +10,7 @@ use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::store::engine::Class;
-use crate::store::sweep::{Retention, sweep};
+use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine, unrefused};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
 
 /// How often old records are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Where a sweep left some over, the next one follows so soon: pages come in between.
+const SWEEPS_ON_AFTER: Duration = Duration::from_millis(100);
 
 /// Incidents of one look at the due index.
 const DUE_AT_ONCE: usize = 256;
@@ -71,6 +74,7 @@ pub struct Engine {
     last: Option<Moment>,
     audited: Option<Duration>,
     swept: Option<Duration>,
+    sweep_every: Duration,
 }
 
 impl Engine {
@@ -82,6 +86,7 @@ impl Engine {
             last: None,
             audited: None,
             swept: None,
+            sweep_every: SWEEP_EVERY,
         }
     }
 
@@ -105,7 +110,8 @@ impl Engine {
         if is_time(&mut self.audited, AUDIT_EVERY, at) {
             self.audit(at.now)?;
         }
-        if is_time(&mut self.swept, SWEEP_EVERY, at) {
+        let sweep_every = self.sweep_every;
+        if is_time(&mut self.swept, sweep_every, at) {
             self.sweep(at.now)?;
         }
         self.next(at.now)
@@ -214,12 +220,18 @@ impl Engine {
         Ok(())
     }
 
-    fn sweep(&self, now: Timestamp) -> Result<(), Error> {
+    /// One bounded step. What grows by more than a step a minute is swept by more than one.
+    fn sweep(&mut self, now: Timestamp) -> Result<(), Error> {
         let retention = self.retention;
-        unrefused(
-            self.store
-                .transact_blocking(Class::Engine, move |tx| sweep(tx, retention, now).map(drop)),
-        )
+        let swept = self
+            .store
+            .transact_blocking(Class::Engine, move |tx| sweep(tx, retention, now));
+        self.sweep_every = if unrefused(swept)? < REMOVED_MAX {
+            SWEEP_EVERY
+        } else {
+            SWEEPS_ON_AFTER
+        };
+        Ok(())
     }
 
     fn next(&self, now: Timestamp) -> Result<Timestamp, Error> {
@@ -227,7 +239,7 @@ impl Engine {
             .store
             .read(|reader| Ok((lists::next_due(reader)?, pending::next_due(reader)?)))?;
         // By then audit and sweep are due again.
-        let latest = now.plus(AUDIT_EVERY.min(SWEEP_EVERY));
+        let latest = now.plus(AUDIT_EVERY.min(self.sweep_every));
         Ok([incident, key]
             .into_iter()
             .flatten()

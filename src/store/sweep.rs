@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Records of each table that one step removes.
-const REMOVED_MAX: usize = 500;
+pub const REMOVED_MAX: usize = 500;
 
 /// What is kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ mod matchers;
 mod power;
 mod readme;
 mod receivers;
+mod retention;
 mod rule_files;
 mod schedules;
 mod store;

@@ -1,0 +1,57 @@
+//! What a process costs, from `/proc`, and how it is held, let go and killed.
+
+use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::process::Child;
+use std::time::Duration;
+
+/// The clock of `/proc/PID/stat` has 100 ticks a second on every Linux this runs on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// User and system time of a process so far, of all its threads, also of those that have ended.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    // The name stands in brackets and may hold anything, spaces too.
+    let (_, fields) = text.rsplit_once(") ").context("a stat without a name")?;
+    let ticks = |nth: usize| -> anyhow::Result<u32> {
+        let field = fields.split(' ').nth(nth).context("a short stat")?;
+        Ok(field.parse()?)
+    };
+    Ok(TICK * (ticks(11)? + ticks(12)?))
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    let kib: u64 = kib
+        .with_context(|| format!("process {pid} has ended"))?
+        .parse()?;
+    Ok(kib * 1024)
+}
+
+/// Stops a process where it is, so that it costs the others nothing.
+pub(crate) fn hold(child: &Child) -> anyhow::Result<()> {
+    signal(child, Signal::STOP)
+}
+
+pub(crate) fn let_go(child: &Child) -> anyhow::Result<()> {
+    signal(child, Signal::CONT)
+}
+
+fn signal(child: &Child, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| anyhow!("{} is no process id", child.id()))?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Ends a process as a power cut would, for it alone.
+pub(crate) fn kill(child: &mut Child) -> anyhow::Result<()> {
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
