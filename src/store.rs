@@ -35,14 +35,14 @@ use crate::domain::incident::Incident;
 use crate::domain::oncall::{Book, Overrides};
 use crate::domain::rule::RuleSet;
 use crate::store::engine::{Class, Engine, Keep, Stage, Status, job};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// Incidents kept in memory beside the open ones.
-const CACHED_MAX: usize = 50_000;
+/// Incidents kept in memory.
+const CACHED_MAX: usize = 20_000;
 
 /// The rules and the book that are live: swapped as one.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +139,7 @@ impl Store {
     /// Reads durable state.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let view = self.engine.view();
-        read(&Reader::new(view.as_ref(), &self.cache))
+        read(&Reader::durable(view.as_ref(), &self.cache))
     }
 
     pub fn wakes(&self) -> &Wakes {
@@ -221,6 +221,8 @@ pub(crate) struct Cache(Mutex<Cached>);
 #[derive(Debug, Default)]
 struct Cached {
     durable: BTreeMap<u64, Arc<Incident>>,
+    /// Those of them that are closed: they go first when there are too many.
+    closed: BTreeSet<u64>,
     /// As the jobs of the group that is being gathered left them. One that was not kept is ahead of its head, and so is
     /// never taken, until a job that is kept puts its own in its place.
     staged: BTreeMap<u64, Arc<Incident>>,
@@ -284,17 +286,19 @@ impl Cache {
                 .get(&number)
                 .is_none_or(|known| known.seq < incident.seq)
             {
+                if incident.is_open() {
+                    cached.closed.remove(&number);
+                } else {
+                    cached.closed.insert(number);
+                }
                 cached.durable.insert(number, incident);
             }
         }
         while cached.durable.len() > CACHED_MAX {
             // The oldest that is closed, else the oldest: it is replayed when it is asked for.
-            let closed = cached
-                .durable
-                .iter()
-                .find(|(_, incident)| !incident.is_open());
-            let oldest = closed.or_else(|| cached.durable.iter().next());
-            let Some(number) = oldest.map(|(number, _)| *number) else {
+            let closed = cached.closed.pop_first();
+            let oldest = closed.or_else(|| cached.durable.keys().next().copied());
+            let Some(number) = oldest else {
                 break;
             };
             cached.durable.remove(&number);

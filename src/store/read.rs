@@ -26,6 +26,8 @@ type EachKey<'e> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Error> + 'e;
 pub struct Reader<'a> {
     reads: &'a dyn Reads,
     cache: &'a Cache,
+    /// What it reads is on disk: what is replayed of it may be kept.
+    is_durable: bool,
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -35,8 +37,22 @@ impl std::fmt::Debug for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
-        Self { reads, cache }
+    /// Reads what is on disk.
+    pub(crate) fn durable(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
+        Self {
+            reads,
+            cache,
+            is_durable: true,
+        }
+    }
+
+    /// Reads what a group has changed so far, which may come to nothing.
+    pub(crate) fn staged(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
+        Self {
+            reads,
+            cache,
+            is_durable: false,
+        }
     }
 
     pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {
@@ -89,6 +105,9 @@ impl<'a> Reader<'a> {
             })?,
         };
         let incident = Arc::new(incident);
+        if self.is_durable {
+            self.cache.keep(vec![Arc::clone(&incident)]);
+        }
         Ok(Some(incident))
     }
 

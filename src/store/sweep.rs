@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Records of each table that one step removes.
 pub const REMOVED_MAX: usize = 500;
 
+/// Alerts that one step looks at: nearly all that are older than their retention can be removed.
+const LOOKED_AT_MAX: usize = 2_000;
+
 /// What is kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -58,30 +61,66 @@ fn first_keys(tx: &Tx<'_, '_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error
     Ok(found)
 }
 
-/// Alerts that are resolved since before `end` and whose incident, if any, is closed.
+/// Alerts that are resolved since before `end` and whose incident, if any, is closed. Those that are still needed are passed
+/// over, and where they are many the next step goes on behind them.
 fn remove_alerts(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
-    let mut removed = 0;
-    for key in first_keys(tx, &keys::all_changed(), &keys::changed_before(end))? {
-        let Some(fingerprint) = keys::last_number(&key).map(Fingerprint) else {
+    let cursor = keys::meta("swept_alerts");
+    let before: Option<(Timestamp, Fingerprint)> = tx.get(&cursor)?;
+    let from = before.map_or_else(keys::all_changed, |(at, fingerprint)| {
+        keys::changed(at, fingerprint)
+    });
+    let to = keys::changed_before(end);
+    let mut found = Vec::new();
+    if from < to {
+        tx.read()
+            .scan_keys(&from, &to, Order::Forward, &mut |key| {
+                found.push(key.to_vec());
+                Ok(match found.len() {
+                    LOOKED_AT_MAX => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                })
+            })?;
+    }
+    let is_end = found.len() < LOOKED_AT_MAX;
+    let (mut removed, mut last) = (0, None);
+    for key in found {
+        let (Some(at), Some(fingerprint)) = (
+            keys::instant_at(&key, 1),
+            keys::last_number(&key).map(Fingerprint),
+        ) else {
             continue;
         };
-        let Some(alert) = tx.read().alert(fingerprint)? else {
-            tx.remove(key);
-            continue;
-        };
+        last = Some((at, fingerprint));
+        if removed >= REMOVED_MAX {
+            break;
+        }
+        removed += usize::from(remove_alert(tx, key, fingerprint)?);
+    }
+    let after = last.filter(|_| !is_end || removed >= REMOVED_MAX);
+    if after != before {
+        match after {
+            Some(after) => tx.put(cursor, &after),
+            None => tx.remove(cursor),
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes an alert that is needed no more; its key in the list of changes is known.
+fn remove_alert(tx: &mut Tx<'_, '_>, key: Key, fingerprint: Fingerprint) -> Result<bool, Error> {
+    if let Some(alert) = tx.read().alert(fingerprint)? {
         let is_needed = match alert.incident {
             Some(number) => tx.is_open(number)?,
             None => false,
         };
         if alert.status != Status::Resolved || is_needed {
-            continue;
+            return Ok(false);
         }
-        tx.remove(key);
         tx.remove(keys::alert(fingerprint));
         tx.remove(keys::seen(fingerprint));
-        removed += 1;
     }
-    Ok(removed)
+    tx.remove(key);
+    Ok(true)
 }
 
 fn remove_dead_letters(tx: &mut Tx<'_, '_>, kept: u64) -> Result<usize, Error> {

@@ -90,7 +90,7 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// Reads the state as this transaction has it; incidents it works on are read by [`Tx::incident`].
     pub fn read(&self) -> Reader<'_> {
-        Reader::new(&*self.stage as &dyn Reads, self.cache)
+        Reader::staged(&*self.stage as &dyn Reads, self.cache)
     }
 
     /// An incident, with what this transaction has changed of it.
