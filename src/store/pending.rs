@@ -186,16 +186,19 @@ impl Tx<'_, '_> {
                 recurrence_of: None,
             });
         };
-        let target = self.with(number, |incident| match incident.closed_at {
+        // Taken into work: what asks is about to join it.
+        let Some(incident) = self.incident(number)? else {
+            return Ok(Target::New {
+                recurrence_of: None,
+            });
+        };
+        Ok(match incident.closed_at {
             None => Target::Open(number),
             Some(closed) if now.since(closed) < incident.reopen_within() => Target::Closed(number),
             Some(_) => Target::New {
                 recurrence_of: Some(number),
             },
-        })?;
-        Ok(target.unwrap_or(Target::New {
-            recurrence_of: None,
-        }))
+        })
     }
 }
 

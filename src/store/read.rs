@@ -80,14 +80,19 @@ impl<'a> Reader<'a> {
 
     /// The incident with this number, as its events make it.
     pub fn incident(&self, number: u64) -> Result<Option<Arc<Incident>>, Error> {
-        let Some(head) = self.head(number)? else {
-            return Ok(None);
-        };
-        let cached = self.cache.get(number, head.seq);
+        match self.head(number)? {
+            Some(head) => self.incident_at(number, head.seq).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, where its head is known: up to its last event, which is `seq`.
+    pub(crate) fn incident_at(&self, number: u64, seq: u64) -> Result<Arc<Incident>, Error> {
+        let cached = self.cache.get(number, seq);
         if let Some(incident) = &cached
-            && incident.seq == head.seq
+            && incident.seq == seq
         {
-            return Ok(cached);
+            return Ok(Arc::clone(incident));
         }
         let behind = cached.as_ref().map_or(0, |incident| incident.seq);
         let entries = self.entries(number, behind + 1, u64::MAX)?;
@@ -108,7 +113,7 @@ impl<'a> Reader<'a> {
         if self.is_durable {
             self.cache.keep(vec![Arc::clone(&incident)]);
         }
-        Ok(Some(incident))
+        Ok(incident)
     }
 
     /// Entries of an incident's log with `from <= seq < to`.

@@ -74,7 +74,9 @@ pub fn record(
     for sighting in &report.sightings {
         let fingerprint = sighting.labels.fingerprint();
         match &sighting.said {
-            Said::Signal(Signal::Firing) => recorder.fires(sighting, &sighting.labels, None)?,
+            Said::Signal(Signal::Firing) => {
+                recorder.fires(sighting, &sighting.labels, fingerprint, None)?;
+            }
             Said::Signal(Signal::Resolved) => recorder.resolves(sighting, fingerprint)?,
             Said::Check { outcome, run } => {
                 let results = checks.entry(fingerprint).or_default();
@@ -139,14 +141,15 @@ impl Recorder<'_, '_, '_> {
             return self.join_known(fingerprint);
         }
         if let Some((sighting, _, _)) = error {
-            self.fires(sighting, &twin(&sighting.labels), Some(Outcome::Error))?;
+            let twin = twin(&sighting.labels);
+            self.fires(sighting, &twin, twin.fingerprint(), Some(Outcome::Error))?;
         }
         match worst {
             Some((sighting, outcome @ (Outcome::Warn | Outcome::Fail), _)) => {
                 if error.is_none() {
                     self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
                 }
-                self.fires(sighting, &sighting.labels, Some(*outcome))
+                self.fires(sighting, &sighting.labels, fingerprint, Some(*outcome))
             }
             Some((sighting, Outcome::Pass, _)) if error.is_none() => {
                 self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
@@ -212,6 +215,7 @@ impl Recorder<'_, '_, '_> {
 
     fn joined_if_open(&mut self, incident: Option<u64>) -> Result<(), Error> {
         if let Some(number) = incident
+            && !self.recorded.joined.contains(&number)
             && self.tx.is_open(number)?
         {
             self.recorded.joined.insert(number);
@@ -223,9 +227,9 @@ impl Recorder<'_, '_, '_> {
         &mut self,
         sighting: &Sighting,
         labels: &Labels,
+        fingerprint: Fingerprint,
         outcome: Option<Outcome>,
     ) -> Result<(), Error> {
-        let fingerprint = labels.fingerprint();
         let attributes = self.attributes(sighting, outcome);
         match self.tx.read().alert(fingerprint)? {
             // One that no rule opened is judged again once the rules, or its words, have changed.

@@ -99,9 +99,7 @@ impl<'t, 's> Tx<'t, 's> {
             let Some(before) = self.read().head(number)? else {
                 return Ok(None);
             };
-            let Some(incident) = self.read().incident(number)? else {
-                return Ok(None);
-            };
+            let incident = self.read().incident_at(number, before.seq)?;
             let incident = Arc::unwrap_or_clone(incident);
             let work = Work {
                 incident,
