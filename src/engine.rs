@@ -10,8 +10,10 @@ use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::store::engine::Class;
+use crate::store::records::Quarantined;
 use crate::store::sweep::{Retention, sweep};
 use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine, unrefused};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -103,8 +105,9 @@ impl Engine {
         self.open_matured(in_force, at.now)?;
         self.step_incidents(in_force, at.now)?;
         if is_time(&mut self.audited, AUDIT_EVERY, at) {
-            self.audit(at.now)?;
+            self.audit(in_force, at.now)?;
         }
+        self.shout(in_force, at.now)?;
         if is_time(&mut self.swept, SWEEP_EVERY, at) {
             self.sweep(at.now)?;
         }
@@ -116,10 +119,10 @@ impl Engine {
         let by_ms = self.last.map_or(0, |last| at.jumped_since(last));
         if by_ms.abs() > JUMP {
             tracing::warn!(by_ms, now = %at.now, "the wall clock jumped; waits move with it");
-            unrefused(
-                self.store
-                    .transact_blocking(Class::Engine, move |tx| pending::shift(tx, by_ms)),
-            )?;
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::shift(tx, by_ms)?;
+                quarantine::shift(tx, by_ms)
+            }))?;
             for number in self.store.read(lists::open_incidents)? {
                 self.command(number, Command::ClockJumped { by_ms }, in_force, at.now)?;
             }
@@ -139,12 +142,38 @@ impl Engine {
             {
                 break;
             }
-            let in_force = in_force.clone();
-            unrefused(
-                self.store.transact_blocking(Class::Engine, move |tx| {
-                    pending::mature(tx, &in_force, now)
-                }),
-            )?;
+            let its = in_force.clone();
+            let matured = self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::mature(tx, &its, now).map(drop)
+            });
+            match stuck_why(&matured) {
+                None => unrefused(matured)?,
+                Some(_) => self.open_one_by_one(in_force, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the keys cannot be opened, because its incident is stuck: it waits, and the others do not.
+    fn open_one_by_one(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        for key in self.store.read(|reader| pending::due_keys(reader, now))? {
+            let (its, of) = (in_force.clone(), key.clone());
+            let matured = self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::mature_one(tx, &of, &its, now)
+            });
+            let Some(why) = stuck_why(&matured) else {
+                unrefused(matured)?;
+                continue;
+            };
+            tracing::error!(
+                key,
+                why,
+                "what waited under a key could not join its incident"
+            );
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::put_off(tx, &key, &why, &its, now)
+            }))?;
         }
         Ok(())
     }
@@ -172,44 +201,67 @@ impl Engine {
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let its = in_force.clone();
+        let (its, jumped) = (in_force.clone(), command.clone());
         let stepped = self.store.transact_blocking(Class::Engine, move |tx| {
             let _refused = tx.command(number, &command, WATCHKEEPER, &its, now)?;
             tx.settle(&its, now)?;
             Ok(())
         });
-        match stepped {
-            Err(Failure::Store(error))
-                if matches!(*error, Error::Panicked { .. } | Error::Corrupt { .. }) =>
-            {
-                let why = error.to_string();
-                tracing::error!(
-                    incident.id = number,
-                    why,
-                    "an incident could not be stepped and is quarantined"
-                );
-                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
-                    quarantine::put(tx, number, &why, now)
-                }))
-            }
-            other => unrefused(other),
+        let Some(why) = stuck(number, &stepped) else {
+            return unrefused(stepped);
+        };
+        if let Command::ClockJumped { by_ms } = jumped {
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::shift_its_pages(tx, number, by_ms)
+            }))?;
         }
+        self.put_aside(number, why, in_force, now)
     }
 
-    fn audit(&self, now: Timestamp) -> Result<(), Error> {
+    fn put_aside(
+        &self,
+        number: u64,
+        why: String,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let its = in_force.clone();
+        unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+            quarantine::put(tx, number, &why, &its, now)
+        }))
+    }
+
+    /// Pages again for incidents in quarantine, as often as an exhausted escalation does.
+    fn shout(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let quarantined = self.store.read(|reader| reader.quarantined())?;
+        let is_due = |(_, of): &(u64, Quarantined)| of.shout_at.is_none_or(|at| at <= now);
+        if quarantined.iter().any(is_due) {
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::shout_due(tx, &its, now)
+            }))?;
+        }
+        self.health
+            .change(|health| health.n_quarantined = quarantined.len());
+        Ok(())
+    }
+
+    fn audit(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
         let violations = self.store.read(|reader| audit::audit(reader, now))?;
-        let n_quarantined = self.store.read(|reader| Ok(reader.quarantined()?.len()))?;
         for violation in &violations {
             tracing::error!(
                 incident.id = violation.incident,
                 why = violation.why,
                 "audit: nobody is served by this incident's paging"
             );
+            // Nothing is due of it that the engine would find: the audit alone sees it.
+            if violation.why == audit::UNREADABLE {
+                self.put_aside(violation.incident, violation.why.to_owned(), in_force, now)?;
+            }
         }
         self.health.change(|health| {
             health.audited_at = Some(now);
             health.violations = violations;
-            health.n_quarantined = n_quarantined;
         });
         Ok(())
     }
@@ -223,15 +275,36 @@ impl Engine {
     }
 
     fn next(&self, now: Timestamp) -> Result<Timestamp, Error> {
-        let (incident, key) = self
-            .store
-            .read(|reader| Ok((lists::next_due(reader)?, pending::next_due(reader)?)))?;
+        let next = self.store.read(|reader| {
+            let shouts = reader.quarantined()?;
+            let shout = shouts.into_iter().filter_map(|(_, of)| of.shout_at).min();
+            Ok([lists::next_due(reader)?, pending::next_due(reader)?, shout])
+        })?;
         // By then audit and sweep are due again.
         let latest = now.plus(AUDIT_EVERY.min(SWEEP_EVERY));
-        Ok([incident, key]
-            .into_iter()
-            .flatten()
-            .fold(latest, Timestamp::min))
+        Ok(next.into_iter().flatten().fold(latest, Timestamp::min))
+    }
+}
+
+/// Why an incident could not take what was done with it: its code panicked, or what is stored of it is damaged. Said
+/// once, where it happens.
+pub fn stuck<T>(number: u64, result: &Result<T, Failure<Infallible>>) -> Option<String> {
+    let why = stuck_why(result)?;
+    tracing::error!(
+        incident.id = number,
+        why,
+        "an incident could not be stepped and is quarantined"
+    );
+    Some(why)
+}
+
+fn stuck_why<T>(result: &Result<T, Failure<Infallible>>) -> Option<String> {
+    match result {
+        Err(Failure::Store(error)) => {
+            let is_its_own = matches!(**error, Error::Panicked { .. } | Error::Corrupt { .. });
+            is_its_own.then(|| error.to_string())
+        }
+        Err(Failure::Refused(_)) | Ok(_) => None,
     }
 }
 

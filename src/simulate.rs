@@ -8,11 +8,13 @@ use crate::domain::page::{Message, Outcome as PageOutcome};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::deliver::message;
 use crate::engine::link::Links;
-use crate::engine::{Engine, Health, SharedHealth};
+use crate::engine::{Engine, Health, SharedHealth, stuck};
 use crate::store::commands::{
     Caller, Refused, Reported, ask, report as report_incident, resolve_alert,
 };
-use crate::store::delivery::{channels, claim, record_outcome, release_claims};
+use crate::store::delivery::{
+    Claimed, channels, claim, record_beside, record_outcome, release_claims,
+};
 use crate::store::engine::Class;
 use crate::store::memory::MemoryEngine;
 use crate::store::report::{Recorded, Report, record};
@@ -281,16 +283,27 @@ impl Simulation {
                     message,
                     outcome: outcome.clone(),
                 });
-                let in_force = self.in_force.clone();
-                let (number, serial) = (claimed.incident.number(), claimed.page.issue.serial);
-                let ended = claimed.attempt();
-                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
-                    record_outcome(tx, number, serial, ended, &outcome, &in_force, now)
-                }))?;
+                self.record(&claimed, outcome)?;
             }
             found = NextPage::Sent;
         }
         Ok(found)
+    }
+
+    fn record(&self, claimed: &Claimed, outcome: PageOutcome) -> Result<(), Error> {
+        let (number, serial, ended) =
+            (claimed.number, claimed.page.issue.serial, claimed.attempt());
+        let (in_force, now) = (self.in_force.clone(), self.at.now);
+        let (its, said) = (in_force.clone(), outcome.clone());
+        let recorded = self.store.transact_blocking(Class::Engine, move |tx| {
+            record_outcome(tx, number, serial, ended, &said, &its, now)
+        });
+        let Some(why) = stuck(number, &recorded) else {
+            return unrefused(recorded);
+        };
+        unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+            record_beside(tx, number, serial, ended, &outcome, &why, &in_force, now)
+        }))
     }
 
     fn caller(&self, by: &str) -> Caller {

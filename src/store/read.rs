@@ -12,6 +12,7 @@ use crate::store::records::{CheckSeen, Head, KeyHolder, PageRecord, Pending, Qua
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a scan of decoded records calls for each.
@@ -88,6 +89,14 @@ impl<'a> Reader<'a> {
         };
         let incident = Arc::new(incident);
         Ok(Some(incident))
+    }
+
+    /// The same where it can be had: none also where its log is damaged, or panics when it is replayed. For what must go
+    /// on for all the others.
+    pub(crate) fn readable_incident(&self, number: u64) -> Option<Arc<Incident>> {
+        catch_unwind(AssertUnwindSafe(|| self.incident(number)))
+            .ok()?
+            .ok()?
     }
 
     /// Entries of an incident's log with `from <= seq < to`.

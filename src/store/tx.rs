@@ -49,6 +49,7 @@ pub(crate) enum Counter {
     DeadLetter,
     Transition,
     Override,
+    Shout,
 }
 
 impl Counter {
@@ -58,6 +59,7 @@ impl Counter {
             Self::DeadLetter => "dead_letter",
             Self::Transition => "transition",
             Self::Override => "override",
+            Self::Shout => "shout",
         }
     }
 }

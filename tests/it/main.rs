@@ -31,6 +31,7 @@ mod journal;
 mod laws;
 mod lifecycle;
 mod matchers;
+mod quarantine;
 mod readme;
 mod receivers;
 mod rule_files;
