@@ -12,7 +12,10 @@ use crate::engine::audit::Violation;
 use crate::store::engine::Class;
 use crate::store::records::Quarantined;
 use crate::store::sweep::{Retention, sweep};
-use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine, unrefused};
+use crate::store::{
+    Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, unrefused,
+};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +37,24 @@ const LOOKS_MAX: usize = 10_000;
 
 /// A wall clock that is off by more than this was set, and did not drift.
 const JUMP: i64 = 60_000;
+
+/// How often it is kept what the wall clock shows.
+const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(600);
+
+/// After the wall clock was set forth nothing is swept for so long: it may be wrong, and be set right again.
+const SWEEPS_AFTER_JUMP: Duration = Duration::from_secs(24 * 3600);
+
+/// A start after a longer absence might be one with a clock that is ahead.
+const AWAY_FOR_LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// A wall clock that was set, and who is still to hear of it.
+#[derive(Debug)]
+struct Jump {
+    by_ms: i64,
+    /// What waits beside the open incidents has moved.
+    others_moved: bool,
+    incidents: VecDeque<u64>,
+}
 
 /// What the engine shows of itself.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +92,11 @@ pub struct Engine {
     retention: Retention,
     health: SharedHealth,
     last: Option<Moment>,
+    /// Jumps that not every incident has heard of yet.
+    jumps: VecDeque<Jump>,
+    /// The time that must have passed before old records are swept again.
+    sweeps_from: Duration,
+    clock_kept: Option<Duration>,
     audited: Option<Duration>,
     swept: Option<Duration>,
 }
@@ -82,6 +108,9 @@ impl Engine {
             retention,
             health,
             last: None,
+            jumps: VecDeque::new(),
+            sweeps_from: Duration::ZERO,
+            clock_kept: None,
             audited: None,
             swept: None,
         }
@@ -108,28 +137,80 @@ impl Engine {
             self.audit(in_force, at.now)?;
         }
         self.shout(in_force, at.now)?;
-        if is_time(&mut self.swept, SWEEP_EVERY, at) {
+        if at.elapsed >= self.sweeps_from && is_time(&mut self.swept, SWEEP_EVERY, at) {
             self.sweep(at.now)?;
+        }
+        if is_time(&mut self.clock_kept, CLOCK_KEPT_EVERY, at) {
+            let now = at.now;
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| seen_clock::keep(tx, now)),
+            )?;
         }
         self.next(at.now)
     }
 
-    /// A wall clock that was set moves every wait with it: waits are of elapsed time.
+    /// A wall clock that was set moves every wait with it: waits are of elapsed time. What fails half-way goes on at the
+    /// next step where it failed, so that nothing is moved twice.
     fn watch_clock(&mut self, in_force: &InForce, at: Moment) -> Result<(), Error> {
-        let by_ms = self.last.map_or(0, |last| at.jumped_since(last));
+        let by_ms = match self.last {
+            Some(last) => at.jumped_since(last),
+            None => self.set_while_away(at)?,
+        };
         if by_ms.abs() > JUMP {
             tracing::warn!(by_ms, now = %at.now, "the wall clock jumped; waits move with it");
+            let incidents = self.store.read(lists::open_incidents)?;
+            self.jumps.push_back(Jump {
+                by_ms,
+                others_moved: false,
+                incidents: incidents.into(),
+            });
+            if by_ms > 0 {
+                self.sweeps_from = at.elapsed + SWEEPS_AFTER_JUMP;
+            }
+            self.health.change(|health| health.n_clock_jumps += 1);
+            self.audited = None;
+            self.clock_kept = None;
+        }
+        self.last = Some(at);
+        self.move_waits(in_force, at.now)
+    }
+
+    /// By how much the clock was set back while the program was down. That it is ahead may be the time that passed; but
+    /// it may be wrong too, and so nothing is swept by it at first.
+    fn set_while_away(&mut self, at: Moment) -> Result<i64, Error> {
+        let Some(seen) = self.store.read(seen_clock::last)? else {
+            return Ok(0);
+        };
+        if at.now.since(seen) > AWAY_FOR_LONG {
+            self.sweeps_from = at.elapsed + SWEEPS_AFTER_JUMP;
+        }
+        Ok((at.now.as_millis() - seen.as_millis()).min(0))
+    }
+
+    fn move_waits(&mut self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        while let Some(mut jump) = self.jumps.pop_front() {
+            if let Err(error) = self.move_by(&mut jump, in_force, now) {
+                self.jumps.push_front(jump);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn move_by(&self, jump: &mut Jump, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let by_ms = jump.by_ms;
+        if !jump.others_moved {
             unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
                 pending::shift(tx, by_ms)?;
                 quarantine::shift(tx, by_ms)
             }))?;
-            for number in self.store.read(lists::open_incidents)? {
-                self.command(number, Command::ClockJumped { by_ms }, in_force, at.now)?;
-            }
-            self.health.change(|health| health.n_clock_jumps += 1);
-            self.audited = None;
+            jump.others_moved = true;
         }
-        self.last = Some(at);
+        while let Some(number) = jump.incidents.front() {
+            self.command(*number, Command::ClockJumped { by_ms }, in_force, now)?;
+            jump.incidents.pop_front();
+        }
         Ok(())
     }
 

@@ -102,8 +102,9 @@ impl Simulation {
         self.receiver = Box::new(receiver);
     }
 
+    /// The time as the program has it.
     pub fn now(&self) -> Timestamp {
-        self.at.now
+        self.clock.now()
     }
 
     pub fn store(&self) -> &Store {
@@ -138,13 +139,18 @@ impl Simulation {
 
     /// Records a report, then does what is due.
     pub fn receive(&mut self, report: Report) -> Result<Recorded, Error> {
-        let (in_force, now) = (self.in_force.clone(), self.at.now);
+        let recorded = self.take(report)?;
+        self.run()?;
+        Ok(recorded)
+    }
+
+    /// Records a report, and leaves what is due for later: the engine has yet to be woken.
+    pub fn take(&self, report: Report) -> Result<Recorded, Error> {
+        let (in_force, now) = (self.in_force.clone(), self.now());
         let recorded = self
             .store
             .transact_blocking(Class::Intake, move |tx| record(tx, &report, &in_force, now));
-        let recorded = unrefused(recorded)?;
-        self.run()?;
-        Ok(recorded)
+        unrefused(recorded)
     }
 
     pub fn ask(
@@ -212,9 +218,14 @@ impl Simulation {
 
     /// Sets the wall clock without time passing.
     pub fn jump(&mut self, by_ms: i64) -> Result<(), Error> {
+        self.set_clock(by_ms);
+        self.run().map(drop)
+    }
+
+    /// The same before the engine looks again.
+    pub fn set_clock(&mut self, by_ms: i64) {
         self.at.now = self.at.now.shifted(by_ms);
         self.clock.set(self.at);
-        self.run().map(drop)
     }
 
     /// The time passes with nobody there: the program was down.
@@ -222,6 +233,7 @@ impl Simulation {
         self.at.now = self.at.now.plus(span);
         self.at.elapsed = Duration::ZERO;
         self.clock.set(self.at);
+        self.clock.believe(self.at);
         let retention = Retention {
             alerts: Duration::from_secs(90 * 86_400),
             dead_letters: 10_000,
@@ -239,6 +251,7 @@ impl Simulation {
         *self = Self::over(memory, in_force, at.now);
         self.clock = clock;
         self.clock.set(self.at);
+        self.clock.believe(self.at);
         self.receiver = receiver;
         self.sent = sent;
         let now = self.at.now;
@@ -254,6 +267,7 @@ impl Simulation {
         for _ in 0..PASSES_MAX {
             let in_force = self.in_force.clone();
             let next = self.engine.step(&in_force, self.at)?;
+            self.clock.believe(self.at);
             let next_page = self.deliver()?;
             match next_page {
                 NextPage::Sent => {}
@@ -265,7 +279,7 @@ impl Simulation {
     }
 
     fn deliver(&mut self) -> Result<NextPage, Error> {
-        let now = self.at.now;
+        let now = self.now();
         let mut found = NextPage::None;
         for (channel, first_at) in self.store.read(channels)? {
             if first_at > now {
@@ -293,7 +307,7 @@ impl Simulation {
     fn record(&self, claimed: &Claimed, outcome: PageOutcome) -> Result<(), Error> {
         let (number, serial, ended) =
             (claimed.number, claimed.page.issue.serial, claimed.attempt());
-        let (in_force, now) = (self.in_force.clone(), self.at.now);
+        let (in_force, now) = (self.in_force.clone(), self.now());
         let (its, said) = (in_force.clone(), outcome.clone());
         let recorded = self.store.transact_blocking(Class::Engine, move |tx| {
             record_outcome(tx, number, serial, ended, &said, &its, now)
@@ -311,7 +325,7 @@ impl Simulation {
             by: by.to_owned(),
             idempotency_key: None,
             in_force: self.in_force.clone(),
-            now: self.at.now,
+            now: self.now(),
         }
     }
 
