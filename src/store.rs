@@ -140,7 +140,7 @@ impl Store {
     /// Reads durable state.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let view = self.engine.view();
-        read(&Reader::new(view.as_ref(), &self.cache))
+        read(&Reader::of_durable(view.as_ref(), &self.cache))
     }
 
     pub fn wakes(&self) -> &Wakes {

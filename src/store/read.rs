@@ -25,6 +25,8 @@ type EachKey<'e> = dyn FnMut(&[u8]) -> Result<ControlFlow<()>, Error> + 'e;
 pub struct Reader<'a> {
     reads: &'a dyn Reads,
     cache: &'a Cache,
+    /// What is read is on disk, and so may be kept in memory.
+    is_durable: bool,
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -35,7 +37,19 @@ impl std::fmt::Debug for Reader<'_> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
-        Self { reads, cache }
+        Self {
+            reads,
+            cache,
+            is_durable: false,
+        }
+    }
+
+    /// Reads a state that is on disk.
+    pub(crate) fn of_durable(reads: &'a dyn Reads, cache: &'a Cache) -> Self {
+        Self {
+            is_durable: true,
+            ..Self::new(reads, cache)
+        }
     }
 
     pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {
@@ -88,6 +102,9 @@ impl<'a> Reader<'a> {
             })?,
         };
         let incident = Arc::new(incident);
+        if self.is_durable {
+            self.cache.keep(vec![Arc::clone(&incident)]);
+        }
         Ok(Some(incident))
     }
 

@@ -36,6 +36,7 @@ mod readme;
 mod receivers;
 mod rule_files;
 mod schedules;
+mod simulation;
 mod store;
 mod verification;
 mod world;
