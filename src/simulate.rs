@@ -15,7 +15,7 @@ use crate::store::commands::{
 use crate::store::delivery::{
     Claimed, channels, claim, record_beside, record_outcome, release_claims,
 };
-use crate::store::engine::Class;
+use crate::store::engine::{Class, Engine as StoreEngine};
 use crate::store::memory::MemoryEngine;
 use crate::store::report::{Recorded, Report, record};
 use crate::store::sweep::Retention;
@@ -68,7 +68,15 @@ impl Simulation {
 
     /// Begins over a store that holds something already.
     pub fn over(memory: Arc<MemoryEngine>, in_force: InForce, start: Timestamp) -> Self {
-        let store = Store::new(Arc::clone(&memory) as Arc<dyn crate::store::engine::Engine>);
+        Self {
+            memory: Arc::clone(&memory),
+            ..Self::on(memory, in_force, start)
+        }
+    }
+
+    /// The same on any engine; [`Simulation::memory`] is idle then.
+    pub fn on(engine: Arc<dyn StoreEngine>, in_force: InForce, start: Timestamp) -> Self {
+        let store = Store::new(engine);
         let health = SharedHealth::default();
         let retention = Retention {
             alerts: Duration::from_secs(90 * 86_400),
@@ -76,7 +84,7 @@ impl Simulation {
         };
         Self {
             engine: Engine::new(store.clone(), retention, health.clone()),
-            memory,
+            memory: Arc::default(),
             store,
             health,
             in_force,
@@ -243,12 +251,22 @@ impl Simulation {
 
     /// Starts again after a crash, over what is durable.
     pub fn restart(&mut self, memory: Arc<MemoryEngine>) -> Result<(), Error> {
+        self.memory = Arc::clone(&memory);
+        self.restart_on(memory)
+    }
+
+    /// The same on any engine.
+    pub fn restart_on(&mut self, engine: Arc<dyn StoreEngine>) -> Result<(), Error> {
+        let memory = Arc::clone(&self.memory);
         let receiver =
             std::mem::replace(&mut self.receiver, Box::new(|_, _| unreachable_receiver()));
         let sent = std::mem::take(&mut self.sent);
         let (in_force, at) = (self.in_force.clone(), self.at);
         let clock = self.clock.clone();
-        *self = Self::over(memory, in_force, at.now);
+        *self = Self {
+            memory,
+            ..Self::on(engine, in_force, at.now)
+        };
         self.clock = clock;
         self.clock.set(self.at);
         self.clock.believe(self.at);

@@ -188,7 +188,7 @@ impl Story {
     /// An id names one page to one contact, and what arrived goes out again only after a fault.
     fn page_ids_name_one_page(&self) {
         let mut known = BTreeMap::new();
-        let mut n_again = 0;
+        let mut again = BTreeSet::new();
         for sent in self.simulation.sent() {
             let message = &sent.message;
             let page = (
@@ -201,12 +201,14 @@ impl Story {
                 .entry(message.page_id.clone())
                 .or_insert((page.clone(), false));
             assert_eq!(before, &page, "page id {}", message.page_id);
-            n_again += usize::from(*arrived);
+            if *arrived {
+                again.insert(message.page_id.clone());
+            }
             *arrived |= matches!(sent.outcome, Outcome::Delivered { .. });
         }
         assert!(
-            n_again <= self.n_faults,
-            "{n_again} pages went out again after {} faults",
+            again.len() <= self.n_faults,
+            "{again:?} went out again after {} faults",
             self.n_faults
         );
     }
