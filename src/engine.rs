@@ -10,8 +10,13 @@ use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::store::engine::Class;
+use crate::store::records::Quarantined;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
-use crate::store::{Error, Failure, InForce, Store, lists, pending, quarantine, unrefused};
+use crate::store::{
+    Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, unrefused,
+};
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +40,24 @@ const LOOKS_MAX: usize = 10_000;
 
 /// A wall clock that is off by more than this was set, and did not drift.
 const JUMP: i64 = 60_000;
+
+/// How often it is kept what the wall clock shows.
+const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(600);
+
+/// After the wall clock was set forth nothing is swept for so long: it may be wrong, and be set right again.
+const SWEEPS_AFTER_JUMP: Duration = Duration::from_secs(24 * 3600);
+
+/// A start after a longer absence might be one with a clock that is ahead.
+const AWAY_FOR_LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// A wall clock that was set, and who is still to hear of it.
+#[derive(Debug)]
+struct Jump {
+    by_ms: i64,
+    /// What waits beside the open incidents has moved.
+    others_moved: bool,
+    incidents: VecDeque<u64>,
+}
 
 /// What the engine shows of itself.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +95,11 @@ pub struct Engine {
     retention: Retention,
     health: SharedHealth,
     last: Option<Moment>,
+    /// Jumps that not every incident has heard of yet.
+    jumps: VecDeque<Jump>,
+    /// The time that must have passed before old records are swept again.
+    sweeps_from: Duration,
+    clock_kept: Option<Duration>,
     audited: Option<Duration>,
     swept: Option<Duration>,
     sweep_every: Duration,
@@ -84,6 +112,9 @@ impl Engine {
             retention,
             health,
             last: None,
+            jumps: VecDeque::new(),
+            sweeps_from: Duration::ZERO,
+            clock_kept: None,
             audited: None,
             swept: None,
             sweep_every: SWEEP_EVERY,
@@ -108,31 +139,84 @@ impl Engine {
         self.open_matured(in_force, at.now)?;
         self.step_incidents(in_force, at.now)?;
         if is_time(&mut self.audited, AUDIT_EVERY, at) {
-            self.audit(at.now)?;
+            self.audit(in_force, at.now)?;
         }
+        self.shout(in_force, at.now)?;
         let sweep_every = self.sweep_every;
-        if is_time(&mut self.swept, sweep_every, at) {
+        if at.elapsed >= self.sweeps_from && is_time(&mut self.swept, sweep_every, at) {
             self.sweep(at.now)?;
+        }
+        if is_time(&mut self.clock_kept, CLOCK_KEPT_EVERY, at) {
+            let now = at.now;
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| seen_clock::keep(tx, now)),
+            )?;
         }
         self.next(at.now)
     }
 
-    /// A wall clock that was set moves every wait with it: waits are of elapsed time.
+    /// A wall clock that was set moves every wait with it: waits are of elapsed time. What fails half-way goes on at the
+    /// next step where it failed, so that nothing is moved twice.
     fn watch_clock(&mut self, in_force: &InForce, at: Moment) -> Result<(), Error> {
-        let by_ms = self.last.map_or(0, |last| at.jumped_since(last));
+        let by_ms = match self.last {
+            Some(last) => at.jumped_since(last),
+            None => self.set_while_away(at)?,
+        };
         if by_ms.abs() > JUMP {
             tracing::warn!(by_ms, now = %at.now, "the wall clock jumped; waits move with it");
-            unrefused(
-                self.store
-                    .transact_blocking(Class::Engine, move |tx| pending::shift(tx, by_ms)),
-            )?;
-            for number in self.store.read(lists::open_incidents)? {
-                self.command(number, Command::ClockJumped { by_ms }, in_force, at.now)?;
+            let incidents = self.store.read(lists::open_incidents)?;
+            self.jumps.push_back(Jump {
+                by_ms,
+                others_moved: false,
+                incidents: incidents.into(),
+            });
+            if by_ms > 0 {
+                self.sweeps_from = at.elapsed + SWEEPS_AFTER_JUMP;
             }
             self.health.change(|health| health.n_clock_jumps += 1);
             self.audited = None;
+            self.clock_kept = None;
         }
         self.last = Some(at);
+        self.move_waits(in_force, at.now)
+    }
+
+    /// By how much the clock was set back while the program was down. That it is ahead may be the time that passed; but
+    /// it may be wrong too, and so nothing is swept by it at first.
+    fn set_while_away(&mut self, at: Moment) -> Result<i64, Error> {
+        let Some(seen) = self.store.read(seen_clock::last)? else {
+            return Ok(0);
+        };
+        if at.now.since(seen) > AWAY_FOR_LONG {
+            self.sweeps_from = at.elapsed + SWEEPS_AFTER_JUMP;
+        }
+        Ok((at.now.as_millis() - seen.as_millis()).min(0))
+    }
+
+    fn move_waits(&mut self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        while let Some(mut jump) = self.jumps.pop_front() {
+            if let Err(error) = self.move_by(&mut jump, in_force, now) {
+                self.jumps.push_front(jump);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn move_by(&self, jump: &mut Jump, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let by_ms = jump.by_ms;
+        if !jump.others_moved {
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::shift(tx, by_ms)?;
+                quarantine::shift(tx, by_ms)
+            }))?;
+            jump.others_moved = true;
+        }
+        while let Some(number) = jump.incidents.front() {
+            self.command(*number, Command::ClockJumped { by_ms }, in_force, now)?;
+            jump.incidents.pop_front();
+        }
         Ok(())
     }
 
@@ -145,12 +229,38 @@ impl Engine {
             {
                 break;
             }
-            let in_force = in_force.clone();
-            unrefused(
-                self.store.transact_blocking(Class::Engine, move |tx| {
-                    pending::mature(tx, &in_force, now)
-                }),
-            )?;
+            let its = in_force.clone();
+            let matured = self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::mature(tx, &its, now).map(drop)
+            });
+            match stuck_why(&matured) {
+                None => unrefused(matured)?,
+                Some(_) => self.open_one_by_one(in_force, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the keys cannot be opened, because its incident is stuck: it waits, and the others do not.
+    fn open_one_by_one(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        for key in self.store.read(|reader| pending::due_keys(reader, now))? {
+            let (its, of) = (in_force.clone(), key.clone());
+            let matured = self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::mature_one(tx, &of, &its, now)
+            });
+            let Some(why) = stuck_why(&matured) else {
+                unrefused(matured)?;
+                continue;
+            };
+            tracing::error!(
+                key,
+                why,
+                "what waited under a key could not join its incident"
+            );
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                pending::put_off(tx, &key, &why, &its, now)
+            }))?;
         }
         Ok(())
     }
@@ -178,44 +288,67 @@ impl Engine {
         in_force: &InForce,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let its = in_force.clone();
+        let (its, jumped) = (in_force.clone(), command.clone());
         let stepped = self.store.transact_blocking(Class::Engine, move |tx| {
             let _refused = tx.command(number, &command, WATCHKEEPER, &its, now)?;
             tx.settle(&its, now)?;
             Ok(())
         });
-        match stepped {
-            Err(Failure::Store(error))
-                if matches!(*error, Error::Panicked { .. } | Error::Corrupt { .. }) =>
-            {
-                let why = error.to_string();
-                tracing::error!(
-                    incident.id = number,
-                    why,
-                    "an incident could not be stepped and is quarantined"
-                );
-                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
-                    quarantine::put(tx, number, &why, now)
-                }))
-            }
-            other => unrefused(other),
+        let Some(why) = stuck(number, &stepped) else {
+            return unrefused(stepped);
+        };
+        if let Command::ClockJumped { by_ms } = jumped {
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::shift_its_pages(tx, number, by_ms)
+            }))?;
         }
+        self.put_aside(number, why, in_force, now)
     }
 
-    fn audit(&self, now: Timestamp) -> Result<(), Error> {
+    fn put_aside(
+        &self,
+        number: u64,
+        why: String,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let its = in_force.clone();
+        unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+            quarantine::put(tx, number, &why, &its, now)
+        }))
+    }
+
+    /// Pages again for incidents in quarantine, as often as an exhausted escalation does.
+    fn shout(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let quarantined = self.store.read(|reader| reader.quarantined())?;
+        let is_due = |(_, of): &(u64, Quarantined)| of.shout_at.is_none_or(|at| at <= now);
+        if quarantined.iter().any(is_due) {
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::shout_due(tx, &its, now)
+            }))?;
+        }
+        self.health
+            .change(|health| health.n_quarantined = quarantined.len());
+        Ok(())
+    }
+
+    fn audit(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
         let violations = self.store.read(|reader| audit::audit(reader, now))?;
-        let n_quarantined = self.store.read(|reader| Ok(reader.quarantined()?.len()))?;
         for violation in &violations {
             tracing::error!(
                 incident.id = violation.incident,
                 why = violation.why,
                 "audit: nobody is served by this incident's paging"
             );
+            // Nothing is due of it that the engine would find: the audit alone sees it.
+            if violation.why == audit::UNREADABLE {
+                self.put_aside(violation.incident, violation.why.to_owned(), in_force, now)?;
+            }
         }
         self.health.change(|health| {
             health.audited_at = Some(now);
             health.violations = violations;
-            health.n_quarantined = n_quarantined;
         });
         Ok(())
     }
@@ -235,15 +368,36 @@ impl Engine {
     }
 
     fn next(&self, now: Timestamp) -> Result<Timestamp, Error> {
-        let (incident, key) = self
-            .store
-            .read(|reader| Ok((lists::next_due(reader)?, pending::next_due(reader)?)))?;
+        let next = self.store.read(|reader| {
+            let shouts = reader.quarantined()?;
+            let shout = shouts.into_iter().filter_map(|(_, of)| of.shout_at).min();
+            Ok([lists::next_due(reader)?, pending::next_due(reader)?, shout])
+        })?;
         // By then audit and sweep are due again.
         let latest = now.plus(AUDIT_EVERY.min(self.sweep_every));
-        Ok([incident, key]
-            .into_iter()
-            .flatten()
-            .fold(latest, Timestamp::min))
+        Ok(next.into_iter().flatten().fold(latest, Timestamp::min))
+    }
+}
+
+/// Why an incident could not take what was done with it: its code panicked, or what is stored of it is damaged. Said
+/// once, where it happens.
+pub fn stuck<T>(number: u64, result: &Result<T, Failure<Infallible>>) -> Option<String> {
+    let why = stuck_why(result)?;
+    tracing::error!(
+        incident.id = number,
+        why,
+        "an incident could not be stepped and is quarantined"
+    );
+    Some(why)
+}
+
+fn stuck_why<T>(result: &Result<T, Failure<Infallible>>) -> Option<String> {
+    match result {
+        Err(Failure::Store(error)) => {
+            let is_its_own = matches!(**error, Error::Panicked { .. } | Error::Corrupt { .. });
+            is_its_own.then(|| error.to_string())
+        }
+        Err(Failure::Refused(_)) | Ok(_) => None,
     }
 }
 

@@ -175,6 +175,7 @@
 //!   - `store/read.rs`: Typed reads of the state, for transactions and for answers
 //!   - `store/records.rs`: What is stored beside events and alerts
 //!   - `store/report.rs`: Recording a sender's report
+//!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
 //!   - `store/sled.rs`: The embedded engine
 //!     - `store/sled/keep.rs`: The keeper
 //!     - `store/sled/merge.rs`: Runs read as one

@@ -8,12 +8,14 @@ use crate::domain::page::{Message, Outcome as PageOutcome};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::deliver::message;
 use crate::engine::link::Links;
-use crate::engine::{Engine, Health, SharedHealth};
+use crate::engine::{Engine, Health, SharedHealth, stuck};
 use crate::store::commands::{
     Caller, Refused, Reported, ask, report as report_incident, resolve_alert,
 };
-use crate::store::delivery::{channels, claim, record_outcome, release_claims};
-use crate::store::engine::Class;
+use crate::store::delivery::{
+    Claimed, channels, claim, record_beside, record_outcome, release_claims,
+};
+use crate::store::engine::{Class, Engine as StoreEngine};
 use crate::store::memory::MemoryEngine;
 use crate::store::report::{Recorded, Report, record};
 use crate::store::sweep::Retention;
@@ -66,7 +68,15 @@ impl Simulation {
 
     /// Begins over a store that holds something already.
     pub fn over(memory: Arc<MemoryEngine>, in_force: InForce, start: Timestamp) -> Self {
-        let store = Store::new(Arc::clone(&memory) as Arc<dyn crate::store::engine::Engine>);
+        Self {
+            memory: Arc::clone(&memory),
+            ..Self::on(memory, in_force, start)
+        }
+    }
+
+    /// The same on any engine; [`Simulation::memory`] is idle then.
+    pub fn on(engine: Arc<dyn StoreEngine>, in_force: InForce, start: Timestamp) -> Self {
+        let store = Store::new(engine);
         let health = SharedHealth::default();
         let retention = Retention {
             alerts: Duration::from_secs(90 * 86_400),
@@ -74,7 +84,7 @@ impl Simulation {
         };
         Self {
             engine: Engine::new(store.clone(), retention, health.clone()),
-            memory,
+            memory: Arc::default(),
             store,
             health,
             in_force,
@@ -100,8 +110,9 @@ impl Simulation {
         self.receiver = Box::new(receiver);
     }
 
+    /// The time as the program has it.
     pub fn now(&self) -> Timestamp {
-        self.at.now
+        self.clock.now()
     }
 
     pub fn store(&self) -> &Store {
@@ -136,13 +147,18 @@ impl Simulation {
 
     /// Records a report, then does what is due.
     pub fn receive(&mut self, report: Report) -> Result<Recorded, Error> {
-        let (in_force, now) = (self.in_force.clone(), self.at.now);
+        let recorded = self.take(report)?;
+        self.run()?;
+        Ok(recorded)
+    }
+
+    /// Records a report, and leaves what is due for later: the engine has yet to be woken.
+    pub fn take(&self, report: Report) -> Result<Recorded, Error> {
+        let (in_force, now) = (self.in_force.clone(), self.now());
         let recorded = self
             .store
             .transact_blocking(Class::Intake, move |tx| record(tx, &report, &in_force, now));
-        let recorded = unrefused(recorded)?;
-        self.run()?;
-        Ok(recorded)
+        unrefused(recorded)
     }
 
     pub fn ask(
@@ -210,9 +226,14 @@ impl Simulation {
 
     /// Sets the wall clock without time passing.
     pub fn jump(&mut self, by_ms: i64) -> Result<(), Error> {
+        self.set_clock(by_ms);
+        self.run().map(drop)
+    }
+
+    /// The same before the engine looks again.
+    pub fn set_clock(&mut self, by_ms: i64) {
         self.at.now = self.at.now.shifted(by_ms);
         self.clock.set(self.at);
-        self.run().map(drop)
     }
 
     /// The time passes with nobody there: the program was down.
@@ -220,6 +241,7 @@ impl Simulation {
         self.at.now = self.at.now.plus(span);
         self.at.elapsed = Duration::ZERO;
         self.clock.set(self.at);
+        self.clock.believe(self.at);
         let retention = Retention {
             alerts: Duration::from_secs(90 * 86_400),
             dead_letters: 10_000,
@@ -229,14 +251,25 @@ impl Simulation {
 
     /// Starts again after a crash, over what is durable.
     pub fn restart(&mut self, memory: Arc<MemoryEngine>) -> Result<(), Error> {
+        self.memory = Arc::clone(&memory);
+        self.restart_on(memory)
+    }
+
+    /// The same on any engine.
+    pub fn restart_on(&mut self, engine: Arc<dyn StoreEngine>) -> Result<(), Error> {
+        let memory = Arc::clone(&self.memory);
         let receiver =
             std::mem::replace(&mut self.receiver, Box::new(|_, _| unreachable_receiver()));
         let sent = std::mem::take(&mut self.sent);
         let (in_force, at) = (self.in_force.clone(), self.at);
         let clock = self.clock.clone();
-        *self = Self::over(memory, in_force, at.now);
+        *self = Self {
+            memory,
+            ..Self::on(engine, in_force, at.now)
+        };
         self.clock = clock;
         self.clock.set(self.at);
+        self.clock.believe(self.at);
         self.receiver = receiver;
         self.sent = sent;
         let now = self.at.now;
@@ -252,6 +285,7 @@ impl Simulation {
         for _ in 0..PASSES_MAX {
             let in_force = self.in_force.clone();
             let next = self.engine.step(&in_force, self.at)?;
+            self.clock.believe(self.at);
             let next_page = self.deliver()?;
             match next_page {
                 NextPage::Sent => {}
@@ -263,7 +297,7 @@ impl Simulation {
     }
 
     fn deliver(&mut self) -> Result<NextPage, Error> {
-        let now = self.at.now;
+        let now = self.now();
         let mut found = NextPage::None;
         for (channel, first_at) in self.store.read(channels)? {
             if first_at > now {
@@ -281,16 +315,27 @@ impl Simulation {
                     message,
                     outcome: outcome.clone(),
                 });
-                let in_force = self.in_force.clone();
-                let (number, serial) = (claimed.incident.number(), claimed.page.issue.serial);
-                let ended = claimed.attempt();
-                unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
-                    record_outcome(tx, number, serial, ended, &outcome, &in_force, now)
-                }))?;
+                self.record(&claimed, outcome)?;
             }
             found = NextPage::Sent;
         }
         Ok(found)
+    }
+
+    fn record(&self, claimed: &Claimed, outcome: PageOutcome) -> Result<(), Error> {
+        let (number, serial, ended) =
+            (claimed.number, claimed.page.issue.serial, claimed.attempt());
+        let (in_force, now) = (self.in_force.clone(), self.now());
+        let (its, said) = (in_force.clone(), outcome.clone());
+        let recorded = self.store.transact_blocking(Class::Engine, move |tx| {
+            record_outcome(tx, number, serial, ended, &said, &its, now)
+        });
+        let Some(why) = stuck(number, &recorded) else {
+            return unrefused(recorded);
+        };
+        unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+            record_beside(tx, number, serial, ended, &outcome, &why, &in_force, now)
+        }))
     }
 
     fn caller(&self, by: &str) -> Caller {
@@ -298,7 +343,7 @@ impl Simulation {
             by: by.to_owned(),
             idempotency_key: None,
             in_force: self.in_force.clone(),
-            now: self.at.now,
+            now: self.now(),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod pending;
 pub mod quarantine;
 pub mod records;
 pub mod report;
+pub mod seen_clock;
 
 pub mod sled;
 pub mod sweep;

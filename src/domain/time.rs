@@ -92,6 +92,15 @@ impl Moment {
         }
     }
 
+    /// This moment as it is once `elapsed` has passed, by a wall clock that nobody set.
+    pub fn after(self, elapsed: Duration) -> Self {
+        let passed = elapsed.saturating_sub(self.elapsed);
+        Self {
+            now: self.now.plus(passed),
+            elapsed,
+        }
+    }
+
     /// By how much the wall clock was set since `earlier`, in milliseconds.
     pub fn jumped_since(self, earlier: Self) -> i64 {
         let by_wall = self.now.0.saturating_sub(earlier.now.0);

@@ -3,6 +3,10 @@
 
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Reader, lists};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Why nothing else can be said of an incident.
+pub const UNREADABLE: &str = "it is listed and cannot be read";
 
 /// An incident that nobody may ever hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +19,12 @@ pub struct Violation {
 pub fn audit(reader: &Reader<'_>, now: Timestamp) -> Result<Vec<Violation>, Error> {
     let mut violations = Vec::new();
     for number in lists::open_incidents(reader)? {
-        if let Some(why) = audit_one(reader, number, now)? {
+        let found = catch_unwind(AssertUnwindSafe(|| audit_one(reader, number, now)));
+        let why = match found {
+            Ok(Err(Error::Corrupt { .. })) | Err(_) => Some(UNREADABLE),
+            Ok(audited) => audited?,
+        };
+        if let Some(why) = why {
             violations.push(Violation {
                 incident: number,
                 why,
@@ -31,7 +40,7 @@ fn audit_one(
     now: Timestamp,
 ) -> Result<Option<&'static str>, Error> {
     let Some(incident) = reader.incident(number)? else {
-        return Ok(Some("it is listed and cannot be read"));
+        return Ok(Some(UNREADABLE));
     };
     if let Some(why) = incident.unserved(now) {
         return Ok(Some(why));

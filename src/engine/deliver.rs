@@ -1,14 +1,14 @@
 //! Delivery: pages are claimed from the outbox, sent with a bounded number in flight for each channel, and recorded. A
 //! receiver that hangs delays nobody else.
 
-use crate::domain::incident::Incident;
 use crate::domain::incident::event::Cause;
 use crate::domain::page::{ATTEMPT_TIMEOUT, Message, Outcome, PageKind, Subject};
 use crate::domain::phase::Phase;
 use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
+use crate::engine::stuck;
 use crate::pager::Pager;
-use crate::store::delivery::{Claimed, channels, claim, record_outcome};
+use crate::store::delivery::{Claimed, channels, claim, record_beside, record_outcome};
 use crate::store::engine::Class;
 use crate::store::{Error, Failure, InForce, Store, unrefused};
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ impl<'a> Delivery<'a> {
                     },
                 };
             Sent {
-                incident: claimed.incident.number(),
+                incident: claimed.number,
                 serial: claimed.page.issue.serial,
                 claim: claimed.attempt(),
                 channel,
@@ -161,44 +161,67 @@ pub async fn record(
     };
     metrics::counter!("watchkeeper_page_attempts_total", "channel" => sent.channel.clone(), "outcome" => result)
         .increment(1);
+    let (number, serial, claim) = (sent.incident, sent.serial, sent.claim);
+    let (outcome, its) = (sent.outcome.clone(), in_force.clone());
     let work = move |tx: &mut crate::store::Tx<'_, '_>| -> Result<(), Failure<Infallible>> {
-        record_outcome(
-            tx,
-            sent.incident,
-            sent.serial,
-            sent.claim,
-            &sent.outcome,
-            &in_force,
-            now,
-        )
+        record_outcome(tx, number, serial, claim, &outcome, &its, now)
     };
-    unrefused(store.transact(Class::Engine, work).await)
+    let recorded = store.transact(Class::Engine, work).await;
+    let Some(why) = stuck(number, &recorded) else {
+        return unrefused(recorded);
+    };
+    let beside = store
+        .transact(Class::Engine, move |tx| {
+            record_beside(
+                tx,
+                number,
+                serial,
+                claim,
+                &sent.outcome,
+                &why,
+                &in_force,
+                now,
+            )
+        })
+        .await;
+    unrefused(beside)
 }
 
 /// The words and links of a page, as the incident is when it goes out.
 pub fn message(claimed: &Claimed, links: &Links, now: Timestamp) -> Message {
-    let Claimed { incident, page } = claimed;
-    let number = incident.number();
+    let Claimed {
+        number,
+        head,
+        incident,
+        page,
+    } = claimed;
+    let (number, incident) = (*number, incident.as_deref());
+    let opened = incident.map(|incident| &incident.opened);
     let issue = &page.issue;
     let kind = if issue.cause == Cause::Update {
         PageKind::Update
     } else {
         PageKind::Page
     };
-    let asks = kind == PageKind::Page && incident.is_open() && incident.acknowledged.is_none();
+    let is_taken = incident.is_some_and(|incident| incident.acknowledged.is_some());
+    // One that is stuck is brought back by the acknowledgement, whoever has it.
+    let asks = kind == PageKind::Page && head.open && (!is_taken || issue.cause == Cause::Stuck);
+    let runbook = opened.and_then(|opened| opened.runbook.clone());
     Message {
         page_id: links.page_id(number, issue.serial),
         kind,
         incident: Subject {
             number,
-            title: incident.opened.title.clone(),
-            severity: incident.severity.as_str().to_owned(),
+            title: head.title.clone(),
+            severity: head.severity.as_str().to_owned(),
             url: links.incident_url(number),
-            dedup_key: incident.opened.dedup_key.clone(),
-            phase: incident.phase.as_str().to_owned(),
-            description: Some(incident.opened.description.clone()).filter(|text| !text.is_empty()),
-            runbook: incident.opened.runbook.clone(),
-            first_step: first_step(incident),
+            dedup_key: head.dedup_key.clone(),
+            phase: head.phase.as_str().to_owned(),
+            description: opened
+                .map(|opened| opened.description.clone())
+                .filter(|text| !text.is_empty()),
+            first_step: first_step(head.phase, runbook.as_ref()),
+            runbook,
         },
         to: issue.person.clone(),
         channel: issue.channel.clone(),
@@ -213,8 +236,8 @@ pub fn message(claimed: &Claimed, links: &Links, now: Timestamp) -> Message {
 }
 
 /// What to do first, for somebody who was woken up.
-fn first_step(incident: &Incident) -> String {
-    let then = match incident.phase {
+fn first_step(phase: Phase, runbook: Option<&String>) -> String {
+    let then = match phase {
         Phase::Detection | Phase::Triage => "confirm its severity and name a commander",
         Phase::Response => "stop the damage: mitigate or roll back",
         Phase::Stabilization
@@ -222,7 +245,7 @@ fn first_step(incident: &Incident) -> String {
         | Phase::ActionItems
         | Phase::Verification => "see whether it came back",
     };
-    match &incident.opened.runbook {
+    match runbook {
         Some(_) => format!("acknowledge, open the runbook, then {then}"),
         None => format!("acknowledge, then {then}"),
     }

@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::error::Error;
 use crate::store::report::{policy_of, resolve};
 use crate::store::tx::{Counter, Tx};
-use crate::store::{Failure, InForce, keys};
+use crate::store::{Failure, InForce, keys, quarantine};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ pub fn ask(
         Some(Err(refusal)) => Err(Refused::Incident(refusal).into()),
         Some(Ok(())) => {
             tx.settle(in_force, *now)?;
+            quarantine::release(tx, number, by, in_force, *now)?;
             present(tx, number)
         }
     }
@@ -157,6 +158,9 @@ pub fn resolve_alert(
             *now,
         )?;
         tx.settle(in_force, *now)?;
+        if let Some(number) = alert.incident {
+            quarantine::release(tx, number, by, in_force, *now)?;
+        }
     }
     Ok(())
 }

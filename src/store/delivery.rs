@@ -8,9 +8,9 @@ use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
 use crate::store::error::Error;
 use crate::store::read::Reader;
-use crate::store::records::{Attempt, PageRecord, PageState};
+use crate::store::records::{Attempt, Head, PageRecord, PageState};
 use crate::store::tx::Tx;
-use crate::store::{Failure, InForce, keys};
+use crate::store::{Failure, InForce, keys, quarantine};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -26,7 +26,10 @@ const LOOKED_AT_MAX: usize = 500;
 /// A page that was claimed and is to be sent now.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    pub incident: Arc<Incident>,
+    pub number: u64,
+    pub head: Head,
+    /// None where its log cannot be replayed: the page goes out all the same.
+    pub incident: Option<Arc<Incident>>,
     pub page: PageRecord,
 }
 
@@ -95,12 +98,14 @@ fn claim_one(
     let Some(before) = tx.read().page(number, serial)? else {
         return Ok(None);
     };
-    let Some(incident) = tx.read().incident(number)? else {
+    let Some(head) = tx.read().head(number)? else {
         return Ok(None);
     };
+    let incident = tx.read().readable_incident(number);
     let mut page = before.clone();
     let escalates = matches!(page.issue.cause, Cause::Step | Cause::Exhaustion);
-    if escalates && let Some(clears_at) = incident.clears_at() {
+    let clears_at = incident.as_ref().and_then(|incident| incident.clears_at());
+    if escalates && let Some(clears_at) = clears_at {
         // Nothing fires: kept back until it is clear, which drops it, or fires again, which releases it.
         page.held = true;
         page.next_at = Some(clears_at.max(now).plus(Duration::from_secs(1)));
@@ -120,7 +125,12 @@ fn claim_one(
     page.first_attempt_at = page.first_attempt_at.or(Some(now));
     page.next_at = Some(now.plus(LEASE));
     tx.put_page(number, Some(&before), &page);
-    Ok(Some(Claimed { incident, page }))
+    Ok(Some(Claimed {
+        number,
+        head,
+        incident,
+        page,
+    }))
 }
 
 /// Records how an attempt ended. A claim that was taken over meanwhile changes nothing.
@@ -133,11 +143,49 @@ pub fn record_outcome(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<(), Failure<Infallible>> {
+    let ended = end_attempt(tx, number, serial, claim, outcome, now)?;
+    if let Some(command) = ended {
+        let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
+        tx.settle(in_force, now)?;
+    }
+    Ok(())
+}
+
+/// Records how an attempt ended where the incident cannot take it; `why` is what it said.
+///
+/// It is quarantined, and the page ends or waits by itself. Otherwise it would be sent again each time its claim runs out.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different fact of one attempt"
+)]
+pub fn record_beside(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    serial: u32,
+    claim: u32,
+    outcome: &Outcome,
+    why: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<Infallible>> {
+    end_attempt(tx, number, serial, claim, outcome, now)?;
+    quarantine::put(tx, number, why, in_force, now)
+}
+
+/// Writes the outcome to the page, and returns what its incident is to be told.
+fn end_attempt(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    serial: u32,
+    claim: u32,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<Option<Command>, Error> {
     let Some(before) = tx.read().page(number, serial)? else {
-        return Ok(());
+        return Ok(None);
     };
     if before.claims != claim || before.state != PageState::Sending {
-        return Ok(());
+        return Ok(None);
     }
     let mut page = before.clone();
     let made = u32::try_from(page.attempts.len())
@@ -145,8 +193,9 @@ pub fn record_outcome(
         .saturating_add(1);
     let first = page.first_attempt_at.unwrap_or(now);
     let seed = tx
-        .with(number, |incident| seed(incident, serial))?
-        .unwrap_or_default();
+        .read()
+        .head(number)?
+        .map_or(0, |head| seed(&head, serial));
     let (state, next_at, result, detail) = match outcome {
         Outcome::Delivered { detail } => (
             PageState::Delivered,
@@ -181,15 +230,15 @@ pub fn record_outcome(
         detail: detail.clone(),
     });
     tx.put_page(number, Some(&before), &page);
-    let command = Command::Attempted {
+    if page.issue.cause == Cause::Stuck {
+        return Ok(None);
+    }
+    Ok(Some(Command::Attempted {
         serial,
         attempt: made,
         outcome: result,
         detail,
-    };
-    let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
-    tx.settle(in_force, now)?;
-    Ok(())
+    }))
 }
 
 /// Ends every claim: called when the store was opened by a process that is alone with it, so that nothing waits for the
@@ -220,12 +269,8 @@ pub fn release_claims(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Fail
 }
 
 /// Spreads retries of pages that failed together: by what they are about, and not by the order in which they came.
-fn seed(incident: &Incident, serial: u32) -> u64 {
-    let about = incident
-        .opened
-        .dedup_key
-        .as_ref()
-        .unwrap_or(&incident.opened.title);
+fn seed(head: &Head, serial: u32) -> u64 {
+    let about = head.dedup_key.as_ref().unwrap_or(&head.title);
     about.bytes().fold(u64::from(serial), |seed, byte| {
         seed.rotate_left(7).wrapping_mul(31) ^ u64::from(byte)
     })

@@ -19,6 +19,8 @@ pub struct Faults {
     pub half_written: AtomicBool,
     /// Syncs fail.
     pub sync_fails: AtomicBool,
+    /// Writes, syncs and allocations that still work; those after them fail, and a write leaves half of it behind.
+    pub works_for: AtomicU64,
 }
 
 impl Default for Faults {
@@ -27,13 +29,29 @@ impl Default for Faults {
             room_bytes: AtomicU64::new(u64::MAX),
             half_written: AtomicBool::new(false),
             sync_fails: AtomicBool::new(false),
+            works_for: AtomicU64::new(u64::MAX),
         }
     }
 }
 
 impl Faults {
+    /// Counts one of what is asked of the disk.
+    fn work(&self) -> Result<(), io::Error> {
+        let counted = self
+            .works_for
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
+                u64::MAX => Some(left),
+                _ => left.checked_sub(1),
+            });
+        match counted {
+            Ok(_) => Ok(()),
+            Err(_none_left) => Err(io::Error::other("a fault was asked for")),
+        }
+    }
+
     /// Gives `file` its first `bytes` bytes on disk, so that writing them needs no room. False: this file system cannot.
     pub(crate) fn allocate(&self, file: &File, bytes: u64) -> Result<bool, io::Error> {
+        self.work()?;
         let taken = self
             .room_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
@@ -58,18 +76,24 @@ impl Faults {
     }
 
     pub(crate) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> Result<(), io::Error> {
-        if !self.half_written.swap(false, Ordering::Relaxed) {
+        let fault = if self.half_written.swap(false, Ordering::Relaxed) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            self.work()
+        };
+        let Err(fault) = fault else {
             return file.write_all_at(bytes, offset);
-        }
+        };
         let (half, _lost) = bytes.split_at(bytes.len() / 2);
         file.write_all_at(half, offset)?;
-        Err(io::ErrorKind::StorageFull.into())
+        Err(fault)
     }
 
     pub(crate) fn sync_data(&self, file: &File) -> Result<(), io::Error> {
         if self.sync_fails.load(Ordering::Relaxed) {
             return Err(io::Error::other("a fault was asked for"));
         }
+        self.work()?;
         file.sync_data()
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn follow(
     Ok(())
 }
 
-fn issue(tx: &mut Tx<'_, '_>, number: u64, pages: &[PageIssue], at: Timestamp) {
+/// Writes pages down: from here on they are sent, whatever happens.
+pub(crate) fn issue(tx: &mut Tx<'_, '_>, number: u64, pages: &[PageIssue], at: Timestamp) {
     for issue in pages {
         let page = PageRecord {
             issue: issue.clone(),
@@ -97,17 +98,15 @@ fn release_held(tx: &mut Tx<'_, '_>, incident: &Incident) -> Result<(), Error> {
 
 /// The wall clock jumped; what waits is of elapsed time and moves with it.
 fn shift(tx: &mut Tx<'_, '_>, incident: &Incident, by_ms: i64) -> Result<(), Error> {
-    change_unfinished(
-        tx,
-        incident,
-        |_page| true,
-        |page| {
-            let shift = |at: &mut Timestamp| *at = at.shifted(by_ms);
-            shift(&mut page.issue.due_at);
-            page.next_at.iter_mut().for_each(shift);
-            page.first_attempt_at.iter_mut().for_each(shift);
-        },
-    )
+    change_unfinished(tx, incident, |_page| true, |page| move_by(page, by_ms))
+}
+
+/// Moves everything a page waits for.
+pub(crate) fn move_by(page: &mut PageRecord, by_ms: i64) {
+    let shift = |at: &mut Timestamp| *at = at.shifted(by_ms);
+    shift(&mut page.issue.due_at);
+    page.next_at.iter_mut().for_each(shift);
+    page.first_attempt_at.iter_mut().for_each(shift);
 }
 
 fn change_unfinished(

@@ -1,13 +1,14 @@
 //! Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key.
 
 use crate::domain::alert::{Fingerprint, Routed, Status};
+use crate::domain::escalation::EXHAUSTED_EVERY;
 use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
 use crate::store::error::Error;
 use crate::store::records::{Change, Pending};
 use crate::store::report::{Target, facts_of, join, opening_by_all};
 use crate::store::tx::Tx;
-use crate::store::{Failure, InForce, keys};
+use crate::store::{Failure, InForce, keys, quarantine};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -31,10 +32,19 @@ pub fn mature(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<usize, Failure<std::convert::Infallible>> {
+    let due = due_keys(&tx.read(), now)?;
+    for key in &due {
+        mature_key(tx, key, in_force, now)?;
+    }
+    tx.settle(in_force, now)?;
+    Ok(due.len())
+}
+
+/// Keys whose `open.after` has passed, as many as one transaction takes.
+pub fn due_keys(reader: &crate::store::Reader<'_>, now: Timestamp) -> Result<Vec<String>, Error> {
     let mut due: Vec<String> = Vec::new();
-    let all = keys::all_pending_due();
-    tx.read().scan_keys(
-        &all,
+    reader.scan_keys(
+        &keys::all_pending_due(),
         &keys::pending_due(now.shifted(1), ""),
         Order::Forward,
         &mut |key| {
@@ -47,11 +57,38 @@ pub fn mature(
             })
         },
     )?;
-    for key in &due {
-        mature_key(tx, key, in_force, now)?;
+    Ok(due)
+}
+
+/// The same for one key alone.
+pub fn mature_one(
+    tx: &mut Tx<'_, '_>,
+    key: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<std::convert::Infallible>> {
+    mature_key(tx, key, in_force, now)?;
+    Ok(tx.settle(in_force, now)?)
+}
+
+/// The incident of a key could not take what waits under it: that is quarantined, and the key is tried again when that is
+/// next shouted about.
+pub fn put_off(
+    tx: &mut Tx<'_, '_>,
+    key: &str,
+    why: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<std::convert::Infallible>> {
+    if let Some(before) = tx.read().pending(key)? {
+        let mut pending = before.clone();
+        pending.due_at = now.plus(EXHAUSTED_EVERY);
+        tx.put_pending(key, Some(&before), Some(&pending));
     }
-    tx.settle(in_force, now)?;
-    Ok(due.len())
+    match tx.read().holder(key)? {
+        Some(number) => quarantine::put(tx, number, why, in_force, now),
+        None => Ok(()),
+    }
 }
 
 /// Opens, reopens or makes recur the incident of a key, where alerts wait under it.

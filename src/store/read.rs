@@ -14,6 +14,7 @@ use crate::store::records::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a scan of decoded records calls for each.
@@ -114,6 +115,14 @@ impl<'a> Reader<'a> {
             self.cache.keep(vec![Arc::clone(&incident)]);
         }
         Ok(incident)
+    }
+
+    /// The same where it can be had: none also where its log is damaged, or panics when it is replayed. For what must go
+    /// on for all the others.
+    pub(crate) fn readable_incident(&self, number: u64) -> Option<Arc<Incident>> {
+        catch_unwind(AssertUnwindSafe(|| self.incident(number)))
+            .ok()?
+            .ok()?
     }
 
     /// Entries of an incident's log with `from <= seq < to`.

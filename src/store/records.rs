@@ -218,4 +218,10 @@ pub struct KeyHolder {
 pub struct Quarantined {
     pub at: Timestamp,
     pub why: String,
+    /// When people are paged for it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shout_at: Option<Timestamp>,
+    /// The first serial number of the pages that were written the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shouted_from: Option<u32>,
 }

@@ -61,6 +61,7 @@ pub(crate) enum Counter {
     DeadLetter,
     Transition,
     Override,
+    Shout,
 }
 
 impl Counter {
@@ -70,6 +71,7 @@ impl Counter {
             Self::DeadLetter => "dead_letter",
             Self::Transition => "transition",
             Self::Override => "override",
+            Self::Shout => "shout",
         }
     }
 }

@@ -2,10 +2,13 @@
 //! would. What was acknowledged is there, no page is lost, and nothing happens twice.
 
 use crate::lifecycle::{START, STEPS, entries, says};
+use crate::store::copy_dir;
 use crate::world::{World, at, book, rules};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tempfile::TempDir;
 use watchkeeper::domain::alert::{Fingerprint, Labels, Outcome as CheckOutcome, Run, Signal};
 use watchkeeper::domain::cron_spec::CronSpec;
 use watchkeeper::domain::incident::event::{Event, Remark};
@@ -16,10 +19,11 @@ use watchkeeper::domain::rule::SeverityRule;
 use watchkeeper::domain::severity::{Profile, Severity};
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::Plan;
-use watchkeeper::simulate::{check_result, signal};
+use watchkeeper::simulate::{Simulation, check_result, signal};
 use watchkeeper::store::commands::{Caller, ask};
 use watchkeeper::store::engine::Class;
 use watchkeeper::store::report::{Recorded, Report};
+use watchkeeper::store::sled::{Settings, SledEngine};
 
 /// More writes than the story has: the last run is one that no fault stopped.
 const WRITES_MAX: u64 = 1_000;
@@ -32,6 +36,8 @@ enum Fault {
     After,
     /// The k-th write fails, and the process goes on.
     Once,
+    /// From the k-th write on all fail, and the process goes on trying for a while before somebody restarts it.
+    Onwards,
 }
 
 /// One thing that somebody does, again until it is acknowledged.
@@ -118,8 +124,13 @@ fn world() -> World {
         });
     });
     let mut world = World::with(START, book(STEPS), rules);
-    // Ben's receiver answers on the second attempt only.
-    world.simulation.answer_pages(|message, _now| {
+    ben_answers_late(&mut world.simulation);
+    world
+}
+
+/// Ben's receiver answers on the second attempt only.
+fn ben_answers_late(simulation: &mut Simulation) {
+    simulation.answer_pages(|message, _now| {
         if message.to == "ben" && message.attempt == 1 {
             return Outcome::Retry {
                 after: Some(Duration::from_secs(20)),
@@ -130,7 +141,6 @@ fn world() -> World {
             detail: "200".to_owned(),
         }
     });
-    world
 }
 
 /// What somebody was told: this holds from then on.
@@ -160,7 +170,7 @@ fn tell(fault: Fault, k: u64) -> Told {
     };
     let memory = told.world.simulation.memory();
     match fault {
-        Fault::Before => memory.stop_at(k),
+        Fault::Before | Fault::Onwards => memory.stop_at(k),
         Fault::After => memory.stop_after(k),
         Fault::Once => memory.fail_at(k),
     }
@@ -168,6 +178,9 @@ fn tell(fault: Fault, k: u64) -> Told {
         while !told.does(&step) {
             told.n_faults += 1;
             assert_eq!(told.n_faults, 1, "one fault was planted");
+            if fault == Fault::Onwards {
+                told.goes_on_trying(&step);
+            }
             if fault != Fault::Once {
                 let reopened = Arc::new(told.world.simulation.memory().reopen());
                 told.world
@@ -181,6 +194,22 @@ fn tell(fault: Fault, k: u64) -> Told {
 }
 
 impl Told {
+    /// Minutes in which nothing can be written: nothing is acknowledged, and nobody is told anything new.
+    fn goes_on_trying(&mut self, step: &Step) {
+        let (n, now) = (self.acknowledged.len(), self.world.simulation.now());
+        let sent = self.world.simulation.sent().len();
+        for _ in 0..3 {
+            if !matches!(step, Step::Until(_)) {
+                assert!(!self.does(step), "it cannot be written down");
+            }
+            // Where nothing is due nothing fails.
+            drop(self.world.simulation.run());
+        }
+        assert_eq!(self.acknowledged.len(), n);
+        assert_eq!(self.world.simulation.sent().len(), sent);
+        assert_eq!(self.world.simulation.now(), now);
+    }
+
     /// Whether it was acknowledged.
     fn does(&mut self, step: &Step) -> bool {
         let simulation = &mut self.world.simulation;
@@ -368,7 +397,7 @@ fn the_story_without_a_fault_has_what_it_is_told_for() {
 fn a_crash_at_any_write_loses_nothing_that_was_acknowledged_and_no_page() {
     let whole = tell(Fault::Before, WRITES_MAX);
     let (pages, logs) = (whole.pages(), whole.logs());
-    for fault in [Fault::Before, Fault::After] {
+    for fault in [Fault::Before, Fault::After, Fault::Onwards] {
         for k in 1..=whole.n_writes() {
             let told = tell(fault, k);
             assert_eq!(
@@ -393,5 +422,82 @@ fn a_write_that_fails_once_is_made_up_for() {
         told.nothing_acknowledged_is_missing();
         told.every_page_of_the_log_ended();
         assert_eq!(told.pages(), whole.pages(), "write {k}");
+    }
+}
+
+// ---- the same on disk ----
+
+/// Steps of the story that are told on disk: two incidents, pages with a retry, an acknowledgement, work of people.
+const STEPS_ON_DISK: usize = 14;
+
+/// Small files, so that segments end within the story.
+fn settings() -> Settings {
+    let mut settings = Settings::new(|| at(START));
+    settings.journal.segment_bytes = 16 << 10;
+    settings.journal.reserve_bytes = 4 << 10;
+    settings.cache_bytes = 1 << 20;
+    settings.floor_bytes = 0;
+    settings
+}
+
+/// Where the machine keeps files in memory, if it does: it is not its disk that is tried here.
+fn directory() -> TempDir {
+    let in_memory = TempDir::new_in("/dev/shm");
+    in_memory
+        .or_else(|_none| TempDir::new())
+        .expect("a directory")
+}
+
+/// Tells it with a disk that works for so many writes, syncs and allocations. Returns it with how many it took.
+fn tell_on_disk(works_for: u64) -> (Told, u64) {
+    let (first, settings) = (directory(), settings());
+    let faults = Arc::clone(&settings.faults);
+    let engine = Arc::new(SledEngine::open(first.path(), settings).expect("it opens"));
+    let mut world = world();
+    let in_force = world.simulation.in_force.clone();
+    world.simulation = Simulation::on(engine, in_force, at(START));
+    ben_answers_late(&mut world.simulation);
+    faults.works_for.store(works_for, Ordering::Relaxed);
+    let mut told = Told {
+        world,
+        acknowledged: Vec::new(),
+        n_faults: 0,
+    };
+    // What the dead process left behind; the living one still holds its own.
+    let left = directory();
+    for step in story().into_iter().take(STEPS_ON_DISK) {
+        while !told.does(&step) {
+            told.n_faults += 1;
+            assert_eq!(told.n_faults, 1, "one fault was planted");
+            copy_dir(first.path(), left.path());
+            let reopened = SledEngine::open(left.path(), self::settings());
+            let reopened = Arc::new(reopened.expect("what was kept can be read"));
+            told.world
+                .simulation
+                .restart_on(reopened)
+                .expect("it starts again");
+        }
+    }
+    told.nothing_acknowledged_is_missing();
+    told.every_page_of_the_log_ended();
+    let took = works_for - faults.works_for.load(Ordering::Relaxed);
+    let last = told.world.simulation.store().engine();
+    last.close()
+        .expect("the last one works, and ends before its directory");
+    (told, took)
+}
+
+#[test]
+fn a_disk_that_fails_at_any_write_or_sync_loses_nothing_that_was_acknowledged_and_no_page() {
+    let (whole, n) = tell_on_disk(u64::MAX - 1);
+    assert_eq!(whole.n_faults, 0);
+    assert!(n > 60, "{n} writes and syncs");
+    assert_eq!(whole.incidents().len(), 2);
+    let (pages, logs) = (whole.pages(), whole.logs());
+    for k in 0..n {
+        let (told, _) = tell_on_disk(k);
+        assert_eq!(told.n_faults, 1, "{k} is one of the story's");
+        assert_eq!(told.pages(), pages, "after {k}");
+        assert_eq!(told.logs(), logs, "after {k}");
     }
 }

@@ -524,7 +524,22 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
     });
     check("quarantined", &|text| {
         let why = "a panic".to_owned();
-        same(text, &Quarantined { at: nine(), why });
+        let known = Quarantined {
+            at: nine(),
+            why,
+            shout_at: None,
+            shouted_from: None,
+        };
+        same(text, &known);
+    });
+    check("quarantined_and_shouted_about", &|text| {
+        let known = Quarantined {
+            at: nine(),
+            why: "a panic".to_owned(),
+            shout_at: Some(nine()),
+            shouted_from: Some(2_147_483_649),
+        };
+        same(text, &known);
     });
     assert_eq!(known, stored.keys().copied().collect());
 }

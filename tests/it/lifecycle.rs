@@ -191,7 +191,8 @@ pub(crate) fn give_all(world: &mut World, number: u64) {
     }
 }
 
-fn missing_one(output: Output, incident: &Incident) -> Option<Ask> {
+/// How people give an output that an incident lacks.
+pub(crate) fn missing_one(output: Output, incident: &Incident) -> Option<Ask> {
     if incident.has(output) {
         None
     } else {

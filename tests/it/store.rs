@@ -503,7 +503,7 @@ fn a_job_that_changes_too_much_is_refused_alone() {
     assert_eq!(all(&engine), "o=1");
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory") {
         let path = entry.expect("an entry").path();

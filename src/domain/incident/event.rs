@@ -93,6 +93,8 @@ pub enum Cause {
     Person,
     /// To be told, not to be called.
     Update,
+    /// The incident could not be stepped. No event has such a page: it stands beside the log.
+    Stuck,
 }
 
 /// One page to one contact, as it is written down before it is sent. `serial` counts the pages of the incident.

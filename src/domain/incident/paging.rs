@@ -241,7 +241,7 @@ impl Paging {
             }
             Cause::Step => {}
             Cause::Exhaustion => self.exhaustion_delivered = true,
-            Cause::Person => {}
+            Cause::Person | Cause::Stuck => {}
         }
         if issue.cause == Cause::Person {
             self.live.remove(&serial);

@@ -97,11 +97,12 @@ fn an_incident_in_quarantine_is_not_ready() {
     let mut api = Api::new();
     api.fires("Down");
     let now = api.simulation.now();
+    let in_force = api.simulation.in_force.clone();
     let put = api
         .simulation
         .store()
         .transact_blocking(Class::Engine, move |tx| {
-            quarantine::put(tx, 1, "it panicked", now)
+            quarantine::put(tx, 1, "it panicked", &in_force, now)
         });
     put.unwrap();
     api.advance(Duration::from_secs(60));
