@@ -33,6 +33,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -186,7 +187,7 @@ fn limited(router: Router<Site>) -> Router<Site> {
     router.layer(
         ServiceBuilder::new()
             .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-            .layer(SetRequestIdLayer::new(REQUEST_ID, NewId))
+            .layer(SetRequestIdLayer::new(REQUEST_ID, NewId::default()))
             // A failure is logged where it happens, once; not again for each request that it refuses.
             .layer(
                 TraceLayer::new_for_http()
@@ -203,12 +204,28 @@ fn limited(router: Router<Site>) -> Router<Site> {
     )
 }
 
-#[derive(Clone, Copy, Debug)]
-struct NewId;
+/// Ids of requests that bring none: which process it was, and its how many-th. Only to find log lines by, so that no entropy is
+/// asked for each.
+#[derive(Clone, Debug)]
+struct NewId {
+    process: Arc<str>,
+    last: Arc<AtomicU64>,
+}
+
+impl Default for NewId {
+    fn default() -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            process: random.get(..8).unwrap_or(&random).into(),
+            last: Arc::default(),
+        }
+    }
+}
 
 impl MakeRequestId for NewId {
     fn make_request_id<B>(&mut self, _request: &Request<B>) -> Option<RequestId> {
-        let id = uuid::Uuid::now_v7().to_string();
+        let n = self.last.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{n}", self.process);
         id.parse().ok().map(RequestId::new)
     }
 }

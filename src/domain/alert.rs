@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Names and values, sorted by the bytes of the name, each name once, no value empty (an empty label is an absent one).
+///
 /// In one piece, shared by all copies: an alert is copied often, and its labels never change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Labels(Arc<Packed>);

@@ -18,10 +18,12 @@ const KEPT_BYTES_MAX: usize = 32 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RunId(u64);
 
+type Blocks = LruCache<(RunId, usize), Arc<[u8]>>;
+
 /// Shared by the runs of one state.
 #[derive(Debug)]
 pub(in crate::store::sled) struct BlockCache {
-    blocks: Mutex<LruCache<(RunId, usize), Arc<[u8]>>>,
+    blocks: Mutex<Blocks>,
     next: AtomicU64,
 }
 
@@ -50,7 +52,7 @@ impl BlockCache {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<(RunId, usize), Arc<[u8]>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Blocks> {
         // What it holds are copies of what is on disk.
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
