@@ -29,7 +29,10 @@ fn a_day_of_alerts_that_is_too_old_is_swept_within_a_minute() {
     }
     assert_eq!(transitions(&world), 1_200);
     world.simulation.sleep(Duration::from_secs(91 * 86_400));
-    world.advance(1);
+    // A clock that is so much ahead may be wrong: nothing is swept by it for a day.
+    world.advance(24 * 60 - 1);
+    assert_eq!(transitions(&world), 1_200);
+    world.advance(2);
     assert_eq!(transitions(&world), 0);
 }
 
@@ -50,7 +53,7 @@ fn alerts_that_fire_for_longer_than_alerts_are_kept_hold_up_no_other() {
     };
     assert!(is_there());
     world.simulation.sleep(Duration::from_secs(91 * 86_400));
-    world.advance(3);
+    world.advance(24 * 60 + 3);
     assert!(!is_there());
     let old = sighting("Old db7", Signal::Firing).labels.fingerprint();
     let found = world.simulation.store().read(|reader| reader.alert(old));

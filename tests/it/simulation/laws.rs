@@ -13,6 +13,7 @@ use watchkeeper::domain::severity::Urgency;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::engine::audit::audit;
 use watchkeeper::store::delivery::LEASE;
+use watchkeeper::store::lists;
 use watchkeeper::store::report::{Recorded, Report};
 
 /// What somebody was told: this holds from then on.
@@ -151,8 +152,10 @@ impl Story {
             }
         }
         for (fingerprint, n) in fired {
-            let seen = store.read(|reader| reader.seen(fingerprint));
-            let received = seen.expect("it reads").map_or(0, |seen| seen.received);
+            let listed = store.read(|reader| lists::listed(reader, fingerprint));
+            let received = listed
+                .expect("it reads")
+                .map_or(0, |found| found.seen.received);
             assert!(
                 received >= n,
                 "{fingerprint}: {n} were taken, {received} are counted"
