@@ -126,6 +126,8 @@ impl Journal {
             let most = MAX_PAYLOAD_BYTES;
             return Err(Error::TooLarge { bytes, most });
         }
+        // A length of zero is how a reader knows that nothing was written: such a frame could not be read again.
+        debug_assert!(!payload.is_empty(), "a group says something");
         let frame = frame(self.next, payload);
         match self.write(&frame) {
             Err(Error::Full) if room == Room::Reserve && self.release_reserve()? => {
