@@ -117,14 +117,11 @@ async fn with_no_room_at_all_pages_go_out_of_the_reserve_and_with_room_it_goes_o
     std::fs::remove_file(filler).expect("it is there");
     daemon.says("the state has room again").await;
     daemon.says("intake is taken").await;
-    ledger.close();
-    // The senders would go on for as long as there is a daemon.
-    drop(load);
-    ledger.check(&daemon).await;
     // Thousands of senders are refused; the log says it once.
     let n_lines = daemon.log().lines().count();
     assert!(n_lines < 200, "{n_lines} lines: {}", daemon.log());
     daemon.stop().await;
+    load.ended().await;
 
     let daemon = home.serve().await;
     ledger.check(&daemon).await;
