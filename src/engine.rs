@@ -41,8 +41,8 @@ const LOOKS_MAX: usize = 10_000;
 /// A wall clock that is off by more than this was set, and did not drift.
 const JUMP: i64 = 60_000;
 
-/// How often it is kept what the wall clock shows.
-const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(600);
+/// How often it is kept what the wall clock shows. A clock that is behind at the start delays what waits by no more.
+pub const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(600);
 
 /// After the wall clock was set forth nothing is swept for so long: it may be wrong, and be set right again.
 const SWEEPS_AFTER_JUMP: Duration = Duration::from_secs(24 * 3600);
@@ -54,6 +54,8 @@ const AWAY_FOR_LONG: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 struct Jump {
     by_ms: i64,
+    /// What the clock showed after it.
+    to: Timestamp,
     /// What waits beside the open incidents has moved.
     others_moved: bool,
     incidents: VecDeque<u64>,
@@ -147,11 +149,7 @@ impl Engine {
             self.sweep(at.now)?;
         }
         if is_time(&mut self.clock_kept, CLOCK_KEPT_EVERY, at) {
-            let now = at.now;
-            unrefused(
-                self.store
-                    .transact_blocking(Class::Engine, move |tx| seen_clock::keep(tx, now)),
-            )?;
+            self.keep_clock(at.now)?;
         }
         self.next(at.now)
     }
@@ -168,6 +166,7 @@ impl Engine {
             let incidents = self.store.read(lists::open_incidents)?;
             self.jumps.push_back(Jump {
                 by_ms,
+                to: at.now,
                 others_moved: false,
                 incidents: incidents.into(),
             });
@@ -205,9 +204,14 @@ impl Engine {
     }
 
     fn move_by(&self, jump: &mut Jump, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
-        let by_ms = jump.by_ms;
+        let Jump { by_ms, to, .. } = *jump;
         if !jump.others_moved {
             unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                // What was set forth is kept before anything moves, what was set back after everything has: dies the
+                // program in between and starts by a clock that was set back, waits end early and not late.
+                if by_ms > 0 {
+                    seen_clock::keep(tx, to)?;
+                }
                 pending::shift(tx, by_ms)?;
                 quarantine::shift(tx, by_ms)
             }))?;
@@ -218,6 +222,17 @@ impl Engine {
             jump.incidents.pop_front();
         }
         Ok(())
+    }
+
+    fn keep_clock(&mut self, now: Timestamp) -> Result<(), Error> {
+        let kept = unrefused(
+            self.store
+                .transact_blocking(Class::Engine, move |tx| seen_clock::keep(tx, now)),
+        );
+        if kept.is_err() {
+            self.clock_kept = None;
+        }
+        kept
     }
 
     fn open_matured(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {

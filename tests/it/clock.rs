@@ -330,3 +330,22 @@ fn a_claim_is_taken_over_after_its_lease_whatever_the_clock_shows() {
         assert_eq!(world.page_ids()[0], world.page_ids()[1]);
     }
 }
+
+#[test]
+fn a_jump_forth_that_could_not_be_kept_is_known_after_a_start_by_a_clock_set_back() {
+    // Each write of the jump fails in turn: what the clock shows, the incident that moves, and what follows.
+    for k in 1..=3 {
+        let mut world = World::new(START, TWO);
+        world.fires("Down");
+        world.advance(1);
+        world.simulation.set_clock(3 * HOURS);
+        world.simulation.memory().fail_at(k);
+        drop(world.simulation.run());
+        world.advance(1);
+        world.simulation.set_clock(-3 * HOURS);
+        let memory = std::sync::Arc::new(world.simulation.memory().reopen());
+        world.simulation.restart(memory).expect("it starts");
+        world.advance(14);
+        assert!(world.pages().len() > 1, "write {k}: {:?}", world.pages());
+    }
+}

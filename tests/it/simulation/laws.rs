@@ -11,6 +11,7 @@ use watchkeeper::domain::incident::{Entry, Incident};
 use watchkeeper::domain::page::{GIVE_UP_AFTER, Outcome, PageKind};
 use watchkeeper::domain::severity::Urgency;
 use watchkeeper::domain::time::Timestamp;
+use watchkeeper::engine::CLOCK_KEPT_EVERY;
 use watchkeeper::engine::audit::audit;
 use watchkeeper::store::delivery::LEASE;
 use watchkeeper::store::lists;
@@ -30,10 +31,11 @@ pub(super) enum Acknowledged {
 ///
 /// An escalation of high urgency never ends by itself: a step waits for its time, an exhaustion ten minutes. What then
 /// goes out may stand behind a contact's own time. A page that failed before waits for its next attempt, at the most until
-/// the contact would be given up; one whose sender died, for its lease.
+/// the contact would be given up; one whose sender died, for its lease. After a start with a clock that was set back all
+/// of that is late by what the program does not know: how long ago it last looked.
 fn bound() -> Duration {
     let next = LONGEST_STEP.max(EXHAUSTED_EVERY).max(GIVE_UP_AFTER);
-    next + LONGEST_CONTACT + LEASE + Duration::from_secs(60)
+    next + LONGEST_CONTACT + LEASE + CLOCK_KEPT_EVERY + Duration::from_secs(60)
 }
 
 impl Story {
