@@ -120,18 +120,16 @@ impl State {
 
     /// Applies the changes of groups up to `last`.
     pub(super) fn apply(&self, changes: &Changes, last: u64) -> Result<(), Error> {
-        let written = self.write(changes.len(), Some(last), &mut |add| {
-            changes
-                .iter()
-                .try_for_each(|(key, value)| add(key, value.as_deref()))
-        })?;
-        self.publish(written);
-        Ok(())
+        self.put(changes, Some(last))
     }
 
     /// Puts changes in without saying of which group they are.
     pub(super) fn load(&self, changes: &Changes) -> Result<(), Error> {
-        let written = self.write(changes.len(), None, &mut |add| {
+        self.put(changes, None)
+    }
+
+    fn put(&self, changes: &Changes, last: Option<u64>) -> Result<(), Error> {
+        let written = self.write(changes.len(), last, &mut |add| {
             changes
                 .iter()
                 .try_for_each(|(key, value)| add(key, value.as_deref()))
