@@ -5,6 +5,7 @@ use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::overlay::Layered;
 use std::any::Any;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -40,48 +41,89 @@ pub trait Reads {
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error>;
 }
 
-/// The state as a job sees it: committed, what the group already changed, and its own changes.
+/// The state as a job sees it: committed, and over that what its group changed so far, itself included.
 pub struct Stage<'a> {
     committed: &'a dyn Reads,
-    group: &'a Changes,
-    own: Changes,
+    group: &'a mut Changes,
+    /// What the group held of each key before the job changed it, in the order of its changes.
+    before: Vec<(Key, Option<Option<Vec<u8>>>)>,
+    /// By how much the job makes the group larger.
+    bytes: isize,
 }
+
+/// What a key and its change take in a group.
+const RECORD_OVERHEAD: usize = 9;
 
 impl<'a> Stage<'a> {
     /// The stage of the next job of a group that has changed `group` so far.
-    pub fn new(committed: &'a dyn Reads, group: &'a Changes) -> Self {
+    pub fn new(committed: &'a dyn Reads, group: &'a mut Changes) -> Self {
         Self {
             committed,
             group,
-            own: Changes::new(),
+            before: Vec::new(),
+            bytes: 0,
         }
     }
 
     pub fn put(&mut self, key: Key, value: Vec<u8>) {
-        debug_assert!(key.as_slice() >= FIRST && key.as_slice() < LAST);
-        self.own.insert(key, Some(value));
+        self.change(key, Some(value));
     }
 
     pub fn remove(&mut self, key: Key) {
-        debug_assert!(key.as_slice() >= FIRST && key.as_slice() < LAST);
-        self.own.insert(key, None);
+        self.change(key, None);
     }
 
-    /// What the job changed.
-    pub fn into_changes(self) -> Changes {
-        self.own
+    fn change(&mut self, key: Key, value: Option<Vec<u8>>) {
+        debug_assert!(key.as_slice() >= FIRST && key.as_slice() < LAST);
+        self.bytes += size(&key, value.as_ref());
+        let before = match self.group.entry(key.clone()) {
+            Entry::Occupied(mut changed) => {
+                let before = changed.insert(value);
+                self.bytes -= size(&key, before.as_ref());
+                Some(before)
+            }
+            Entry::Vacant(new) => {
+                new.insert(value);
+                None
+            }
+        };
+        self.before.push((key, before));
     }
+
+    /// Whether the job changed nothing.
+    pub fn is_unchanged(&self) -> bool {
+        self.before.is_empty()
+    }
+
+    /// By how many bytes the job makes the group larger; less than nothing where it takes away what others put.
+    pub fn bytes(&self) -> isize {
+        self.bytes
+    }
+
+    /// Takes back what the job changed.
+    pub fn undo(&mut self) {
+        while let Some((key, before)) = self.before.pop() {
+            match before {
+                Some(before) => self.group.insert(key, before),
+                None => self.group.remove(&key),
+            };
+        }
+        self.bytes = 0;
+    }
+}
+
+fn size(key: &Key, value: Option<&Vec<u8>>) -> isize {
+    let bytes = key.len() + value.map_or(0, Vec::len) + RECORD_OVERHEAD;
+    isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
 impl Reads for Stage<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let group = Layered::new(self.committed, self.group);
-        Layered::new(&group, &self.own).get(key)
+        Layered::new(self.committed, self.group).get(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
-        let group = Layered::new(self.committed, self.group);
-        Layered::new(&group, &self.own).scan(from, to, order, each)
+        Layered::new(self.committed, self.group).scan(from, to, order, each)
     }
 }
 
@@ -89,7 +131,7 @@ impl fmt::Debug for Stage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stage")
             .field("group", &self.group.len())
-            .field("own", &self.own.len())
+            .field("own", &self.before.len())
             .finish_non_exhaustive()
     }
 }

@@ -156,12 +156,11 @@ impl Inner {
             None => {}
         }
         let committed = Map(Arc::clone(&self.map));
-        let group = Changes::new();
-        let mut stage = Stage::new(&committed, &group);
+        let mut changes = Changes::new();
+        let mut stage = Stage::new(&committed, &mut changes);
         let Ok((keep, done)) = catch_unwind(AssertUnwindSafe(|| job(&mut stage))) else {
             return Ok(None);
         };
-        let changes = stage.into_changes();
         drop(committed);
         if keep == Keep::No || changes.is_empty() {
             return Ok(Some((done, Ok(()))));

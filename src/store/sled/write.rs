@@ -3,7 +3,9 @@
 use crate::store::disk::free_bytes;
 use crate::store::engine::Class;
 use crate::store::engine::Done;
+use crate::store::engine::Job;
 use crate::store::engine::Keep;
+use crate::store::engine::Reads;
 use crate::store::engine::Stage;
 use crate::store::engine::panic_text;
 use crate::store::error::Error;
@@ -12,7 +14,6 @@ use crate::store::journal::Journal;
 use crate::store::journal::MAX_PAYLOAD_BYTES;
 use crate::store::journal::Room;
 use crate::store::overlay::Changes;
-use crate::store::overlay::size_of;
 use crate::store::sled::Shared;
 use crate::store::sled::Waiting;
 use crate::store::sled::lock;
@@ -27,9 +28,6 @@ const GROUP_BYTES: usize = 4 << 20;
 
 /// What one job may change.
 const JOB_BYTES: usize = 16 << 20;
-
-/// What each changed record takes in a frame beyond its key and value.
-const RECORD_OVERHEAD: usize = 9;
 
 // A group below its bound and one more job fit a frame.
 const _: () = assert!(GROUP_BYTES + JOB_BYTES < MAX_PAYLOAD_BYTES);
@@ -110,17 +108,7 @@ impl Shared {
                     refusal.clone()
                 }
             };
-            let mut stage = Stage::new(&view, &group.changes);
-            // A panic drops the job with whoever waits on it, and nothing of it stays.
-            let ran = catch_unwind(AssertUnwindSafe(|| job(&mut stage)));
-            let own = stage.into_changes();
-            match ran {
-                Ok((keep, done)) => group.add(class, keep, own, done, refusal),
-                Err(payload) => {
-                    let text = panic_text(payload.as_ref());
-                    tracing::error!("a job panicked, its changes are dropped: {text}");
-                }
-            }
+            group.run(&view, class, job, refusal);
             let more = n_jobs < GROUP_JOBS && group.bytes < GROUP_BYTES;
             next = more.then(|| self.next_job()).flatten();
         }
@@ -231,30 +219,38 @@ impl Group {
             .any(|error| matches!(error, Error::Full))
     }
 
-    /// Takes in what a job that ran wants to keep, unless it may not.
-    fn add(
-        &mut self,
-        class: Class,
-        keep: Keep,
-        own: Changes,
-        done: Done,
-        refusal: Option<Arc<Error>>,
-    ) {
-        if keep == Keep::No || own.is_empty() {
+    /// Runs a job and keeps what it wants to keep, unless it may not.
+    fn run(&mut self, view: &dyn Reads, class: Class, job: Job, refusal: Option<Arc<Error>>) {
+        let mut stage = Stage::new(view, &mut self.changes);
+        // A panic drops the job with whoever waits on it, and nothing of it stays.
+        let (keep, done) = match catch_unwind(AssertUnwindSafe(|| job(&mut stage))) {
+            Ok(ran) => ran,
+            Err(payload) => {
+                stage.undo();
+                let text = panic_text(payload.as_ref());
+                tracing::error!("a job panicked, its changes are dropped: {text}");
+                return;
+            }
+        };
+        if keep == Keep::No || stage.is_unchanged() {
+            stage.undo();
             self.answers.push((done, None));
             return;
         }
-        let bytes = size_of(&own) + own.len() * RECORD_OVERHEAD;
         self.has_intake |= class == Class::Intake;
-        if refusal.is_some() || bytes > JOB_BYTES {
+        let bytes = stage.bytes();
+        let too_large = || {
+            let bytes = usize::try_from(bytes).unwrap_or(0);
             let most = JOB_BYTES;
-            let why = refusal.unwrap_or_else(|| Arc::new(Error::TooLarge { bytes, most }));
+            (bytes > most).then(|| Arc::new(Error::TooLarge { bytes, most }))
+        };
+        if let Some(why) = refusal.or_else(too_large) {
+            stage.undo();
             self.answers.push((done, Some(why)));
             return;
         }
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add_signed(bytes);
         self.has_engine |= class == Class::Engine;
-        self.changes.extend(own);
         self.answers.push((done, None));
     }
 }
