@@ -345,6 +345,38 @@ impl Engine {
         }
         self.health
             .change(|health| health.n_quarantined = quarantined.len());
+        let numbers: Vec<u64> = quarantined.into_iter().map(|(number, _)| number).collect();
+        self.tell_alerts(numbers, in_force, now)
+    }
+
+    /// Incidents that are back hear of the alerts that came meanwhile.
+    fn tell_alerts(
+        &self,
+        mut quarantined: Vec<u64>,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for _ in 0..LOOKS_MAX {
+            let untold = self
+                .store
+                .read(|reader| quarantine::untold_alerts(reader, &quarantined))?;
+            let Some((number, alerts)) = untold else {
+                break;
+            };
+            let (its, of) = (in_force.clone(), alerts.clone());
+            let told = self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::tell_alerts(tx, number, &of, &its, now)
+            });
+            let Some(why) = stuck(number, &told) else {
+                unrefused(told)?;
+                continue;
+            };
+            quarantined.push(number);
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::put_untold(tx, number, &alerts, &why, &its, now)
+            }))?;
+        }
         Ok(())
     }
 

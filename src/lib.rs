@@ -163,6 +163,7 @@
 //!   - `store/error.rs`: Why the store refused or failed
 //!   - `store/group.rs`: How the changes of a group are written as the payload of a journal frame
 //!   - `store/installation.rs`: What makes this installation this one
+//!   - `store/intake.rs`: Recording a report so that one incident that is stuck costs the other alerts of the report nothing
 //!   - `store/journal.rs`: The record
 //!     - `store/journal/walk.rs`: Reading the journal
 //!   - `store/keys.rs`: Where each record lies

@@ -16,8 +16,9 @@ use crate::store::delivery::{
     Claimed, channels, claim, record_beside, record_outcome, release_claims,
 };
 use crate::store::engine::{Class, Engine as StoreEngine};
+use crate::store::intake::record;
 use crate::store::memory::MemoryEngine;
-use crate::store::report::{Recorded, Report, record};
+use crate::store::report::{Recorded, Report};
 use crate::store::sweep::Retention;
 use crate::store::{Error, Failure, InForce, Store, unrefused};
 use std::fmt;

@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod engine;
 pub mod error;
 pub mod installation;
+pub mod intake;
 
 pub mod journal;
 pub mod lists;

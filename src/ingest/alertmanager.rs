@@ -1,7 +1,9 @@
 //! Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says.
 
 use super::json::{self, Bad};
-use super::{MAX_ITEM_BYTES, Notes, Parsed, Rejected, labels, read_time, words};
+use super::{
+    MAX_ITEM_BYTES, MAX_NAME_BYTES, Notes, Parsed, Rejected, cut, labels, read_time, words,
+};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
 
@@ -25,12 +27,18 @@ pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
         notes.add(|| format!("$.truncatedAlerts: the sender left out {n} alerts"));
     }
     // A receiver that is no text is a custom body's own affair.
-    let receiver = receiver.text().ok().flatten();
+    let receiver = receiver.text().ok().flatten().unwrap_or_default();
+    let kept = cut(&receiver, MAX_NAME_BYTES);
+    if kept.len() < receiver.len() {
+        // Each alert has it: a long one would take more than its body by far.
+        let (from, to) = (receiver.len(), kept.len());
+        notes.add(|| format!("$.receiver: cut from {from} bytes to {to}"));
+    }
 
     let mut parsed = Parsed::default();
     for (n, item) in alerts.into_iter().enumerate() {
         let place = format!("$.alerts[{n}]");
-        match alert(item, receiver.as_deref(), &place, &mut notes) {
+        match alert(item, kept, &place, &mut notes) {
             Ok(sighting) => parsed.sightings.push(sighting),
             Err(bad) => parsed.rejected.push(Rejected {
                 path: place + &bad.path,
@@ -43,12 +51,7 @@ pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
     Ok(parsed)
 }
 
-fn alert(
-    item: &RawValue,
-    receiver: Option<&str>,
-    place: &str,
-    notes: &mut Notes,
-) -> Result<Sighting, Bad> {
+fn alert(item: &RawValue, receiver: &str, place: &str, notes: &mut Notes) -> Result<Sighting, Bad> {
     let [status, identity, annotations, starts_at, ends_at, generator] = json::fields(
         item,
         [
@@ -78,7 +81,7 @@ fn alert(
         annotations: annotations.unwrap_or_default(),
         attributes: Labels::from_iter([
             ("generator_url", generator.as_ref()),
-            ("receiver", receiver.unwrap_or_default()),
+            ("receiver", receiver),
         ]),
         starts_at: starts_at.read(read_time)?.flatten(),
         ends_at: ends_at.read(read_time)?.flatten(),

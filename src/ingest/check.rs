@@ -15,6 +15,9 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 /// Of what was observed and expected: enough for a number or a condition, too little for rows of data.
 const MAX_OBSERVED_BYTES: usize = 1024;
 
+/// Of what a report says once for all of its checks, for all of them together: each check has it as its own.
+const MAX_SHARED_BYTES: usize = 32 << 20;
+
 const OUTCOMES: [Outcome; 5] = [
     Outcome::Pass,
     Outcome::Warn,
@@ -35,6 +38,8 @@ struct Report<'a> {
     labels: Labels,
     run: Run,
     run_url: Option<Cow<'a, str>>,
+    /// When it came: no alert of it began later, whatever the clock of its sender shows.
+    now: Timestamp,
     form: Form,
 }
 
@@ -70,6 +75,7 @@ pub(super) fn parse(root: &RawValue, now: Timestamp) -> Result<Parsed, Bad> {
         Some(items) => items,
         None => vec![root],
     };
+    report.fits(items.len())?;
 
     let mut notes = Notes::default();
     if report.labels.get(TWIN).is_some() {
@@ -95,20 +101,43 @@ pub(super) fn parse(root: &RawValue, now: Timestamp) -> Result<Parsed, Bad> {
     Ok(parsed)
 }
 
+impl Report<'_> {
+    /// Refuses a report whose labels and words would take too much where every check has them: a small body could say a
+    /// lot of them once, and have many checks.
+    fn fits(&self, n_checks: usize) -> Result<(), Bad> {
+        let labels = self.labels.iter();
+        let words = self.owner.iter().chain(&self.run_url);
+        let bytes = labels
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>()
+            + words.map(|text| text.len()).sum::<usize>();
+        if bytes.saturating_mul(n_checks) <= MAX_SHARED_BYTES {
+            return Ok(());
+        }
+        let most = MAX_SHARED_BYTES / n_checks.max(1);
+        let reason = format!(
+            "labels, owner and run url of at most {most} bytes are wanted for {n_checks} checks, found {bytes}; \
+            send fewer checks at a time"
+        );
+        Err(Bad::here(reason))
+    }
+}
+
 fn report(root: &RawValue, form: Form, now: Timestamp) -> Result<Report<'_>, Bad> {
     let [source, owner, identity, run] = json::fields(root, ["source", "owner", "labels", "run"])?;
-    let (run, run_url) = run.read(|value| read_run(value, now))?.unwrap_or_default();
+    let (run, run_url) = run.read(read_run)?.unwrap_or_default();
     Ok(Report {
         source: required(source, "a source", MAX_SOURCE_CHARS)?,
         owner: owner.text()?,
         labels: identity.read(labels)?.unwrap_or_default(),
         run,
         run_url,
+        now,
         form,
     })
 }
 
-fn read_run(run: &RawValue, now: Timestamp) -> Result<(Run, Option<Cow<'_, str>>), Bad> {
+fn read_run(run: &RawValue) -> Result<(Run, Option<Cow<'_, str>>), Bad> {
     let [id, url, attempt, finished_at, epoch] = json::fields(
         run,
         ["id", "url", "attempt", "finished_at", "finished_at_epoch"],
@@ -122,7 +151,7 @@ fn read_run(run: &RawValue, now: Timestamp) -> Result<(Run, Option<Cow<'_, str>>
     let run = Run {
         id: id_text.filter(|text| !text.is_empty()).map(Cow::into_owned),
         attempt: attempt.read(json::whole_number)?,
-        finished_at: finished_at.or(epoch).map(|at| at.min(now)),
+        finished_at: finished_at.or(epoch),
     };
     Ok((run, url.text()?))
 }
@@ -172,7 +201,7 @@ fn check(
             .filter(|(name, _)| !BUILT_IN.contains(name))
             .collect(),
         severity: severity.map(Cow::into_owned),
-        starts_at: report.run.finished_at,
+        starts_at: report.run.finished_at.map(|at| at.min(report.now)),
         ends_at: None,
         said: Said::Check {
             outcome,

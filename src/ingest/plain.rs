@@ -18,6 +18,9 @@ pub(super) fn parse(body: &[u8], most: usize) -> Option<Parsed> {
         return None;
     }
     let receiver = message.receiver.0.as_ref();
+    if receiver.len() > MAX_NAME_BYTES {
+        return None;
+    }
     let alerts = message.alerts.0.into_iter();
     let sightings = alerts.map(|item| item.sighting(receiver));
     Some(Parsed {

@@ -25,6 +25,7 @@ const PENDING: u8 = b'W';
 const PENDING_DUE: u8 = b'V';
 const OVERRIDE: u8 = b'O';
 const QUARANTINE: u8 = b'z';
+const UNTOLD: u8 = b'u';
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
 fn instant(at: Timestamp) -> [u8; 8] {
@@ -248,6 +249,29 @@ pub(crate) fn quarantine(incident: u64) -> Key {
 
 pub(crate) fn all_quarantined() -> Key {
     key(QUARANTINE, &[])
+}
+
+/// An alert of which an incident could not be told.
+pub(crate) fn untold(incident: u64, fingerprint: Fingerprint) -> Key {
+    key(
+        UNTOLD,
+        &[&incident.to_be_bytes(), &fingerprint.0.to_be_bytes()],
+    )
+}
+
+pub(crate) fn all_untold(incident: u64) -> Key {
+    key(UNTOLD, &[&incident.to_be_bytes()])
+}
+
+pub(crate) fn any_untold() -> Key {
+    key(UNTOLD, &[])
+}
+
+/// Incident and alert of such a key.
+pub(crate) fn read_untold(key: &[u8]) -> Option<(u64, Fingerprint)> {
+    let number: [u8; 8] = key.get(1..9)?.try_into().ok()?;
+    let fingerprint = last_number(key).map(Fingerprint)?;
+    Some((u64::from_be_bytes(number), fingerprint))
 }
 
 #[cfg(test)]

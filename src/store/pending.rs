@@ -223,6 +223,15 @@ impl Tx<'_, '_> {
                 recurrence_of: None,
             });
         };
+        if self.avoids(number) {
+            // When it was closed is its own to say: somebody is paged for a new one.
+            return Ok(match self.is_open(number)? {
+                true => Target::Open(number),
+                false => Target::New {
+                    recurrence_of: Some(number),
+                },
+            });
+        }
         // Taken into work: what asks is about to join it.
         let Some(incident) = self.incident(number)? else {
             return Ok(Target::New {

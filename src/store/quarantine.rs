@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks the incident itself for anything: what it does may panic again.
 
+use crate::domain::alert::{Fingerprint, Status};
 use crate::domain::escalation::{EXHAUSTED_EVERY, EscalationPolicy, Target};
 use crate::domain::incident::Command;
 use crate::domain::incident::event::{Cause, Event, PageIssue, WATCHKEEPER};
@@ -10,7 +11,9 @@ use crate::domain::severity::Urgency;
 use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
 use crate::store::error::Error;
+use crate::store::read::Reader;
 use crate::store::records::{Head, PageRecord, PageState, Quarantined};
+use crate::store::report::severity_by_its_rule;
 use crate::store::tx::{Counter, Tx};
 use crate::store::{Failure, InForce, keys, outbox};
 use std::convert::Infallible;
@@ -20,6 +23,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Where the serial numbers of shouts begin. An incident counts its own pages from 1 and cannot be asked for its next
 /// number here; the two never meet.
 const SHOUTS_FROM: u32 = 1 << 31;
+
+/// Alerts that one transaction tells an incident of.
+const TOLD_AT_ONCE: usize = 500;
 
 /// What people read who are paged for an incident that is stuck.
 const STUCK: &str = "this incident is stuck: the program failed while it worked on it, and pages nobody for it by itself. \
@@ -142,6 +148,86 @@ fn untold(tx: &mut Tx<'_, '_>, number: u64) -> Result<Vec<Command>, Error> {
         }));
     }
     Ok(untold)
+}
+
+/// The first incident that is back and has yet to be told of alerts, with some of these.
+pub fn untold_alerts(
+    reader: &Reader<'_>,
+    quarantined: &[u64],
+) -> Result<Option<(u64, Vec<Fingerprint>)>, Error> {
+    let mut from = keys::any_untold();
+    let end = keys::after(&from);
+    loop {
+        let mut found: Option<(u64, Vec<Fingerprint>)> = None;
+        reader.scan_keys(&from, &end, Order::Forward, &mut |key| {
+            let Some((number, fingerprint)) = keys::read_untold(key) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let (of, alerts) = found.get_or_insert((number, Vec::new()));
+            if *of != number || alerts.len() >= TOLD_AT_ONCE || quarantined.contains(&number) {
+                return Ok(ControlFlow::Break(()));
+            }
+            alerts.push(fingerprint);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        match found {
+            Some((number, _)) if quarantined.contains(&number) => {
+                from = keys::after(&keys::all_untold(number));
+            }
+            found => return Ok(found),
+        }
+    }
+}
+
+/// Puts an incident aside that could not even be told of these alerts, and forgets that it should: each command of a person
+/// would page them anew.
+pub fn put_untold(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    alerts: &[Fingerprint],
+    why: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<Infallible>> {
+    for fingerprint in alerts {
+        tx.remove(keys::untold(number, *fingerprint));
+    }
+    put(tx, number, why, in_force, now)
+}
+
+/// Tells an incident how alerts are of which it could not be told.
+pub fn tell_alerts(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    alerts: &[Fingerprint],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Failure<Infallible>> {
+    for fingerprint in alerts {
+        let fingerprint = *fingerprint;
+        tx.remove(keys::untold(number, fingerprint));
+        let Some(alert) = tx.read().alert(fingerprint)? else {
+            continue;
+        };
+        if alert.incident != Some(number) {
+            continue;
+        }
+        let command = match alert.status {
+            Status::Firing => Command::AlertFires {
+                fingerprint,
+                name: alert.name().to_owned(),
+                severity: severity_by_its_rule(&in_force.rules, &alert),
+            },
+            Status::Resolved => Command::AlertResolves {
+                fingerprint,
+                reason: None,
+            },
+            Status::Pending | Status::Stale => continue,
+        };
+        let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
+    }
+    tx.settle(in_force, now)?;
+    Ok(())
 }
 
 /// Writes a page to every contact of those who are to be told that it is stuck.

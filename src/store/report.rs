@@ -12,11 +12,11 @@ use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
 use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, millis};
+use crate::store::InForce;
 use crate::store::error::Error;
 use crate::store::pending::mature_key;
 use crate::store::records::{Change, CountedRun, DeadLetter};
 use crate::store::tx::Tx;
-use crate::store::{Failure, InForce};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,13 +52,13 @@ pub struct Recorded {
     pub warnings: Vec<String>,
 }
 
-/// Records a report. Once this is durable, every alert it counts and every page it causes survives a crash.
-pub fn record(
+/// Records a report, unless an incident in it fails.
+pub(crate) fn record_once(
     tx: &mut Tx<'_, '_>,
     report: &Report,
     in_force: &InForce,
     now: Timestamp,
-) -> Result<Recorded, Failure<std::convert::Infallible>> {
+) -> Result<Recorded, Error> {
     let mut recorder = Recorder {
         tx,
         report,
@@ -162,10 +162,9 @@ impl Recorder<'_, '_, '_> {
     /// Whether a run's result counts: it is not older than the last that did, and was not counted before.
     fn counts(&mut self, fingerprint: Fingerprint, run: &Run) -> Result<bool, Error> {
         let mut seen = self.tx.read().check(fingerprint)?.unwrap_or_default();
-        // A finish ahead of our clock is read as the arrival: it must not outdate every later run.
-        let finished_at = run.finished_at.map(|at| at.min(self.now));
+        // As it was said: by our own clock, which may have stepped back, it could seem older than what came before it.
         let is_older =
-            matches!((finished_at, seen.finished_at), (Some(this), Some(last)) if this < last);
+            matches!((run.finished_at, seen.finished_at), (Some(this), Some(last)) if this < last);
         let same = |counted: &CountedRun| {
             (&counted.id, counted.attempt, counted.finished_at)
                 == (&run.id, run.attempt, run.finished_at)
@@ -198,6 +197,8 @@ impl Recorder<'_, '_, '_> {
         }
         let excess = seen.runs.len().saturating_sub(RUNS_REMEMBERED_MAX);
         seen.runs.drain(..excess);
+        // A finish ahead of our clock is kept as the arrival: it must not outdate every later run.
+        let finished_at = run.finished_at.map(|at| at.min(self.now));
         seen.finished_at = seen.finished_at.max(finished_at);
         self.tx.put_check(fingerprint, &seen);
         Ok(true)
@@ -318,7 +319,7 @@ impl Recorder<'_, '_, '_> {
         let (Some(number), Status::Firing) = (alert.incident, alert.status) else {
             return Ok(());
         };
-        let severity = self.severity_by_its_rule(&alert);
+        let severity = severity_by_its_rule(&self.in_force.rules, &alert);
         self.command(
             number,
             &Command::AlertRejudged {
@@ -326,20 +327,6 @@ impl Recorder<'_, '_, '_> {
                 severity,
             },
         )
-    }
-
-    /// By the rule by which it joined; if that is gone, by all.
-    fn severity_by_its_rule(&self, alert: &Alert) -> Severity {
-        let rules = &self.in_force.rules;
-        let facts = facts_of(alert);
-        let own = alert
-            .rule
-            .as_deref()
-            .and_then(|rule| rules.opening_of(rule));
-        let opening = own.or_else(|| opening_by_all(rules, facts));
-        opening.map_or(crate::domain::rule::DEFAULT_SEVERITY, |opening| {
-            opening.severity(facts).0
-        })
     }
 
     /// Fires, and did not before.
@@ -449,7 +436,7 @@ impl Recorder<'_, '_, '_> {
         }
         let severity = match opening {
             Some(opening) => opening.severity(facts_of(alert)).0,
-            None => self.severity_by_its_rule(alert),
+            None => severity_by_its_rule(&self.in_force.rules, alert),
         };
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
@@ -746,6 +733,19 @@ pub(crate) fn facts_of(alert: &Alert) -> Facts<'_> {
         annotations: &alert.annotations,
         attributes: &alert.attributes,
     }
+}
+
+/// By the rule by which it joined; if that is gone, by all.
+pub(crate) fn severity_by_its_rule(rules: &RuleSet, alert: &Alert) -> Severity {
+    let facts = facts_of(alert);
+    let own = alert
+        .rule
+        .as_deref()
+        .and_then(|rule| rules.opening_of(rule));
+    let opening = own.or_else(|| opening_by_all(rules, facts));
+    opening.map_or(crate::domain::rule::DEFAULT_SEVERITY, |opening| {
+        opening.severity(facts).0
+    })
 }
 
 /// What all rules say of an alert, where that opens.

@@ -16,7 +16,8 @@ use crate::store::records::{
 use crate::store::{Cache, Failure, InForce, keys, outbox};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ pub struct Tx<'t, 's> {
     history_at: Option<Timestamp>,
     /// Sightings that incidents are to be counted, and when the last was.
     tallies: BTreeMap<u64, (u64, Timestamp)>,
+    /// The incident that was last asked for anything: where that panics, it is this one that is stuck.
+    asked: Cell<Option<u64>>,
+    /// Incidents that are asked for nothing, since they are stuck.
+    avoided: BTreeSet<u64>,
 }
 
 /// Transitions that one record holds.
@@ -87,7 +92,32 @@ impl<'t, 's> Tx<'t, 's> {
             history: Vec::new(),
             history_at: None,
             tallies: BTreeMap::new(),
+            asked: Cell::new(None),
+            avoided: BTreeSet::new(),
         }
+    }
+
+    /// Whether nothing is asked of this incident, since it is stuck.
+    pub(crate) fn avoids(&self, number: u64) -> bool {
+        self.avoided.contains(&number)
+    }
+
+    /// The incident that was last asked for anything.
+    pub(crate) fn asked(&self) -> Option<u64> {
+        self.asked.get()
+    }
+
+    /// Forgets all that this transaction did so far; from now on it asks nothing of these incidents.
+    pub(crate) fn start_over_without(&mut self, avoided: BTreeSet<u64>) {
+        self.stage.undo();
+        self.work.clear();
+        self.overrides = None;
+        self.adds_override = false;
+        self.history.clear();
+        self.history_at = None;
+        self.tallies.clear();
+        self.asked.set(None);
+        self.avoided = avoided;
     }
 
     /// Reads the state as this transaction has it; incidents it works on are read by [`Tx::incident`].
@@ -97,6 +127,7 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// An incident, with what this transaction has changed of it.
     pub fn incident(&mut self, number: u64) -> Result<Option<&Incident>, Error> {
+        self.asked.set(Some(number));
         if !self.work.contains_key(&number) {
             let Some(before) = self.read().head(number)? else {
                 return Ok(None);
@@ -120,12 +151,16 @@ impl<'t, 's> Tx<'t, 's> {
         number: u64,
         look: impl FnOnce(&Incident) -> T,
     ) -> Result<Option<T>, Error> {
+        if self.avoided.contains(&number) {
+            return Ok(None);
+        }
         match self.work.get(&number) {
             Some(work) => Ok(Some(look(&work.incident))),
-            None => Ok(self
-                .read()
-                .incident(number)?
-                .map(|incident| look(&incident))),
+            None => {
+                self.asked.set(Some(number));
+                let incident = self.read().incident(number)?;
+                Ok(incident.map(|incident| look(&incident)))
+            }
         }
     }
 
@@ -147,6 +182,12 @@ impl<'t, 's> Tx<'t, 's> {
         now: Timestamp,
     ) -> Result<Option<Result<(), Refusal>>, Error> {
         let overrides = self.overrides()?;
+        if self.avoided.contains(&number) {
+            if let Some(fingerprint) = command.alert() {
+                self.put(keys::untold(number, fingerprint), &());
+            }
+            return Ok(None);
+        }
         if self.incident(number)?.is_none() {
             return Ok(None);
         }
@@ -192,7 +233,11 @@ impl<'t, 's> Tx<'t, 's> {
             book: &in_force.book,
             overrides: &overrides,
         };
-        for work in self.work.values_mut().filter(|work| !work.settled) {
+        let avoided = &self.avoided;
+        let unsettled =
+            |(number, work): &(&u64, &mut Work)| !work.settled && !avoided.contains(number);
+        for (number, work) in self.work.iter_mut().filter(unsettled) {
+            self.asked.set(Some(*number));
             work.entries.extend(work.incident.settle(oncall, now));
             work.settled = true;
         }
@@ -403,7 +448,7 @@ impl<'t, 's> Tx<'t, 's> {
         let mut changed = Vec::new();
         for (number, work) in std::mem::take(&mut self.work) {
             debug_assert!(
-                work.settled,
+                work.settled || self.avoided.contains(&number),
                 "a transaction that commands an incident settles it"
             );
             if work.entries.is_empty() {

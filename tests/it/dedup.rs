@@ -1111,6 +1111,24 @@ fn a_result_of_a_run_that_finished_before_the_last_counted_one_changes_nothing()
 }
 
 #[test]
+fn a_failing_check_counts_after_our_clock_stepped_back() {
+    let mut world = World::new(START, TWO);
+    world.checks(&run("before", "2026-03-02T08:59:00Z"), &[Outcome::Pass]);
+    world.simulation.jump(-3 * 3_600_000).expect("it works");
+    let recorded = world.checks(&run("after", "2026-03-02T09:01:00Z"), &[Outcome::Fail]);
+    assert_eq!((recorded.opened, recorded.n_late), ([1].into(), 0));
+}
+
+#[test]
+fn a_run_of_a_sender_whose_clock_is_ahead_does_not_outdate_later_ones() {
+    let mut world = World::new(START, TWO);
+    world.checks(&run("ahead", "2026-03-03T09:00:00Z"), &[Outcome::Pass]);
+    world.advance(10);
+    let recorded = world.checks(&run("mended", "2026-03-02T09:09:00Z"), &[Outcome::Fail]);
+    assert_eq!(recorded.opened, [1].into());
+}
+
+#[test]
 fn a_run_is_counted_once_within_a_day() {
     let mut world = World::new(START, TWO);
     world.checks(&nth(0), &[Outcome::Fail]);

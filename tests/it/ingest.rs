@@ -973,7 +973,41 @@ fn a_single_check_needs_no_list() {
 }
 
 #[test]
-fn a_run_never_finishes_in_the_future() {
+fn what_every_check_of_a_report_has_is_bounded_for_all_of_them_together() {
+    let n = 10_000;
+    let checks = vec![r#"{"check_id":"c","status":"pass"}"#; n].join(",");
+    let report = |bytes: usize| {
+        let value = "x".repeat(bytes);
+        format!(
+            r#"{{"version":"1","source":"s","labels":{{"team":"{value}"}},"run":{{"url":"u"}},"checks":[{checks}]}}"#
+        )
+    };
+    let most = (32 << 20) / n;
+    let read_all = read(Kind::Check, &report(most - 5));
+    assert_eq!(read_all.sightings.len(), n);
+    let (path, reason) = refusal(Kind::Check, report(most - 4).as_bytes());
+    assert_eq!(path, "$");
+    assert_eq!(
+        reason,
+        "labels, owner and run url of at most 3355 bytes are wanted for 10000 checks, found 3356; \
+        send fewer checks at a time"
+    );
+}
+
+#[test]
+fn a_receiver_is_cut_where_every_alert_has_it() {
+    let receiver = "r".repeat(100_000);
+    let body = format!(
+        r#"{{"version":"4","receiver":"{receiver}","alerts":[{{"status":"firing","labels":{{"a":"1"}}}}]}}"#
+    );
+    let parsed = read(Kind::Alertmanager, &body);
+    let kept = parsed.sightings[0].attributes.get("receiver");
+    assert_eq!(kept.map(str::len), Some(1024));
+    assert_eq!(parsed.notes, ["$.receiver: cut from 100000 bytes to 1024"]);
+}
+
+#[test]
+fn no_alert_of_a_check_began_in_the_future() {
     let body =
         |run: &str| format!(r#"{{"source":"s","check_id":"c","status":"pass","run":{run}}}"#);
     let table: [(&str, &str); 6] = [

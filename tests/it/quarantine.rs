@@ -1,7 +1,7 @@
 //! One incident that cannot be stepped: it is put aside and shouted about, by itself and without its own code, and the
 //! others are paged as if it were not there.
 
-use crate::world::{Receiver, START, World, add_person, book, policy, rules};
+use crate::world::{Receiver, START, World, add_person, book, policy, rules, worded};
 use std::time::Duration;
 use watchkeeper::domain::escalation::Target;
 use watchkeeper::domain::incident::Ask;
@@ -286,6 +286,81 @@ fn an_incident_that_is_stuck_does_not_keep_others_from_opening() {
         "{:?}",
         world.pages()
     );
+}
+
+/// A world whose incidents page again when their severity rises, with one of low severity.
+fn one_that_may_rise() -> World {
+    let mut book = book(&[("ann", 5), ("bob", 10)]);
+    add_person(&mut book, "cem");
+    policy(&mut book).fallback = vec![Target::Person("cem".to_owned())];
+    let by_word = rules(|settings| settings.severity = Some(crate::world::by_word()));
+    let mut world = World::with(START, book, by_word);
+    world.fires_as("Down db1", "warning");
+    world
+}
+
+#[test]
+fn an_alert_of_a_stuck_incident_costs_the_others_of_its_report_nothing() {
+    for plant in [plant_panic, plant_damage] {
+        let mut world = one_that_may_rise();
+        world.acknowledges(1, "ann");
+        plant(&world, 1);
+        let recorded = world.receives(vec![
+            worded("Slow", "critical"),
+            worded("Down db2", "critical"),
+            worded("Late", "critical"),
+            worded("Down db3", "critical"),
+        ]);
+        assert_eq!(recorded.opened, [2, 3].into());
+        assert_eq!(recorded.joined, [1].into());
+        assert_eq!(quarantined(&world), [1]);
+        assert_eq!(pages_of(&world, 2), ["09:00 ann"]);
+        assert_eq!(pages_of(&world, 3), ["09:00 ann"]);
+        assert!(pages_of(&world, 1).contains(&"09:00 cem".to_owned()));
+        forget(world);
+    }
+}
+
+#[test]
+fn two_stuck_incidents_in_one_report_are_both_put_aside() {
+    let mut world = one_that_may_rise();
+    world.fires_as("Slow db1", "warning");
+    plant_panic(&world, 1);
+    plant_panic(&world, 2);
+    let recorded = world.receives(vec![
+        worded("Down db2", "critical"),
+        worded("Slow db2", "critical"),
+        worded("Late", "critical"),
+    ]);
+    assert_eq!(recorded.opened, [3].into());
+    assert_eq!(quarantined(&world), [1, 2]);
+    assert_eq!(pages_of(&world, 3), ["09:00 ann"]);
+}
+
+#[test]
+fn an_incident_that_is_back_hears_of_the_alerts_that_came_while_it_was_stuck() {
+    let mut world = one_that_may_rise();
+    world.acknowledges(1, "ann");
+    plant_panic(&world, 1);
+    // Its severity rises: it pages again, and that is what panics. Once it is no worse than it says, it is told.
+    world.receives(vec![worded("Down db2", "critical")]);
+    assert_eq!(quarantined(&world), [1]);
+    let members = |world: &World| world.incident(1).members.len();
+    assert_eq!(members(&world), 1);
+    world.receives(vec![worded("Down db2", "info")]);
+    world.asks(
+        1,
+        Ask::SetSeverity {
+            severity: watchkeeper::domain::severity::Severity::Sev1,
+            inputs: watchkeeper::domain::severity::SeverityInputs::default(),
+            reason: "as bad as it is".to_owned(),
+        },
+        "cem",
+    );
+    world.advance(1);
+    assert_eq!(quarantined(&world), [0; 0]);
+    assert_eq!(members(&world), 2);
+    assert_eq!(world.violations(), []);
 }
 
 /// The end of a story checks that each incident is the sum of its log; this one has a log that cannot be read.

@@ -49,6 +49,19 @@ pub enum Command {
     Ask(Ask),
 }
 
+impl Command {
+    /// The alert it tells of.
+    pub fn alert(&self) -> Option<Fingerprint> {
+        match self {
+            Self::AlertFires { fingerprint, .. }
+            | Self::AlertRejudged { fingerprint, .. }
+            | Self::AlertResolves { fingerprint, .. }
+            | Self::AlertReopens { fingerprint, .. } => Some(*fingerprint),
+            Self::Attempted { .. } | Self::Look | Self::ClockJumped { .. } | Self::Ask(_) => None,
+        }
+    }
+}
+
 /// What people ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
