@@ -181,6 +181,7 @@
 //!     - `store/sled/keep.rs`: The keeper
 //!     - `store/sled/merge.rs`: Runs read as one
 //!     - `store/sled/recover.rs`: Opening the store
+//!     - `store/sled/rows.rs`: Records that the writer asks for again and again
 //!     - `store/sled/run.rs`: A run
 //!       - `store/sled/run/cache.rs`: Blocks that were read last, unpacked
 //!       - `store/sled/run/filter.rs`: A filter of keys

@@ -14,9 +14,8 @@ use crate::store::records::DeadLetter;
 use crate::store::report::{Recorded, Report};
 use crate::store::{Failure, Store, Tx};
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use metrics::Counter;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -43,11 +42,11 @@ pub async fn receive(
     State(store): State<Store>,
     State(clock): State<Clock>,
     State(memory): State<Memory>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Answer>, Problem> {
+    let (head, body) = request.into_parts();
     let site = live.load();
-    let (kind, counters) = match site.access.source(&name, &headers) {
+    let (kind, counters) = match site.access.source(&name, &head.headers) {
         Ok(source) => (source.kind, source.counters.clone()),
         Err(SourceRefusal::Unknown) => {
             return Err(Problem::not_found(format!("there is no source \"{name}\"")));

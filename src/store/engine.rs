@@ -4,7 +4,9 @@ use crate::domain::time::Timestamp;
 use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::overlay::Layered;
+use smallvec::SmallVec;
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -15,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Table byte, then big-endian parts, so that ranges are scans. Tables 0 and 255 are not to be used.
-pub type Key = Vec<u8>;
+///
+/// Short ones, as most are, lie in place: a search through a map of them touches little memory.
+pub type Key = SmallVec<[u8; 24]>;
 
 /// Where the keys of all tables begin.
 pub const FIRST: &[u8] = &[1];
@@ -35,7 +39,7 @@ pub enum Order {
 
 /// Committed state, or committed and staged.
 pub trait Reads {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error>;
 
     /// The records with `from <= key < to` in order, until `each` says `Break`.
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error>;
@@ -118,8 +122,8 @@ fn size(key: &Key, value: Option<&Vec<u8>>) -> isize {
 }
 
 impl Reads for Stage<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Layered::new(self.committed, self.group).get(key)
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        Layered::new(self.committed, self.group).find(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {

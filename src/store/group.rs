@@ -8,18 +8,16 @@ pub const SCHEMA: u32 = 2;
 const REMOVE: u8 = 0;
 const PUT: u8 = 1;
 
-/// The payload of a frame.
-pub fn encode(changes: &Changes) -> Vec<u8> {
-    let mut payload = Vec::new();
-    length(&mut payload, changes.len());
+/// Writes the payload of a frame.
+pub fn encode(changes: &Changes, payload: &mut Vec<u8>) {
+    length(payload, changes.len());
     for (key, value) in changes {
         payload.push(if value.is_some() { PUT } else { REMOVE });
-        bytes(&mut payload, key);
+        bytes(payload, key);
         if let Some(value) = value {
-            bytes(&mut payload, value);
+            bytes(payload, value);
         }
     }
-    payload
 }
 
 /// The changes a payload holds, or why it cannot be read.
@@ -28,7 +26,7 @@ pub fn decode(payload: &[u8]) -> Result<Changes, String> {
     let mut changes = Changes::new();
     for _ in 0..take_length(&mut rest)? {
         let kind = take(&mut rest, 1)?.first().copied();
-        let key = take_bytes(&mut rest)?.to_vec();
+        let key = take_bytes(&mut rest)?.into();
         let value = match kind {
             Some(REMOVE) => None,
             Some(PUT) => Some(take_bytes(&mut rest)?.to_vec()),

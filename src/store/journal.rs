@@ -26,6 +26,9 @@ pub use walk::segments;
 /// No frame holds more; groups are limited well below.
 pub const MAX_PAYLOAD_BYTES: usize = 32 << 20;
 
+/// What is kept of the memory that a frame was put together in.
+const FRAME_KEPT_BYTES: usize = 1 << 20;
+
 /// Length, checksum, sequence, schema.
 const HEADER_BYTES: usize = 20;
 
@@ -66,6 +69,8 @@ pub struct Journal {
     next: u64,
     reserve: Reserve,
     poisoned: Option<String>,
+    /// Where frames are put together.
+    frame: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -106,6 +111,7 @@ impl Journal {
             next: walked.next.unwrap_or(after + 1),
             reserve: Reserve::Used,
             poisoned: None,
+            frame: Vec::new(),
         };
         if let Some(segment) = found.last() {
             journal.last =
@@ -118,20 +124,39 @@ impl Journal {
     /// Appends a frame. Once this returns its sequence, the frame survives a power cut.
     /// `Full`: nothing was written, and the journal can be used as before.
     pub fn append(&mut self, payload: &[u8], room: Room) -> Result<u64, Error> {
+        self.append_with(|frame| frame.extend_from_slice(payload), room)
+    }
+
+    /// The same with a payload that is written where the frame is put together.
+    pub fn append_with(
+        &mut self,
+        payload: impl FnOnce(&mut Vec<u8>),
+        room: Room,
+    ) -> Result<u64, Error> {
         if let Some(why) = &self.poisoned {
             return Err(Error::Poisoned { why: why.clone() });
         }
-        if payload.len() > MAX_PAYLOAD_BYTES {
-            let bytes = payload.len();
+        let mut frame = std::mem::take(&mut self.frame);
+        begin_frame(&mut frame, self.next);
+        payload(&mut frame);
+        let appended = self.append_frame(&mut frame, room);
+        frame.shrink_to(FRAME_KEPT_BYTES);
+        self.frame = frame;
+        appended
+    }
+
+    fn append_frame(&mut self, frame: &mut [u8], room: Room) -> Result<u64, Error> {
+        let bytes = frame.len() - HEADER_BYTES;
+        if bytes > MAX_PAYLOAD_BYTES {
             let most = MAX_PAYLOAD_BYTES;
             return Err(Error::TooLarge { bytes, most });
         }
         // A length of zero is how a reader knows that nothing was written: such a frame could not be read again.
-        debug_assert!(!payload.is_empty(), "a group says something");
-        let frame = frame(self.next, payload);
-        match self.write(&frame) {
+        debug_assert!(bytes > 0, "a group says something");
+        end_frame(frame);
+        match self.write(frame) {
             Err(Error::Full) if room == Room::Reserve && self.release_reserve()? => {
-                self.write(&frame)?;
+                self.write(frame)?;
             }
             written => written?,
         }
@@ -342,15 +367,21 @@ pub fn remove_covered(dir: &Path, covered: u64) -> Result<usize, Error> {
     Ok(n_removed)
 }
 
-fn frame(sequence: u64, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a payload is at most MAX_PAYLOAD_BYTES");
-    let mut checked = Vec::with_capacity(HEADER_BYTES + payload.len());
-    checked.extend_from_slice(&length.to_be_bytes());
-    checked.extend_from_slice(&[0; 4]);
-    checked.extend_from_slice(&sequence.to_be_bytes());
-    checked.extend_from_slice(&SCHEMA.to_be_bytes());
-    checked.extend_from_slice(payload);
-    let checksum = walk::checksum(length, checked.split_at(8).1);
-    checked.splice(4..8, checksum.to_be_bytes());
-    checked
+/// The header of a frame, with room for what depends on the payload.
+fn begin_frame(frame: &mut Vec<u8>, sequence: u64) {
+    frame.clear();
+    frame.extend_from_slice(&[0; 8]);
+    frame.extend_from_slice(&sequence.to_be_bytes());
+    frame.extend_from_slice(&SCHEMA.to_be_bytes());
+}
+
+/// Length and checksum, now that the payload is there.
+fn end_frame(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len() - HEADER_BYTES);
+    let length = length.expect("a payload is at most MAX_PAYLOAD_BYTES");
+    let (head, checked) = frame.split_at_mut(8);
+    let checksum = walk::checksum(length, checked);
+    let (of_length, of_checksum) = head.split_at_mut(4);
+    of_length.copy_from_slice(&length.to_be_bytes());
+    of_checksum.copy_from_slice(&checksum.to_be_bytes());
 }

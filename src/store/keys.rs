@@ -27,13 +27,16 @@ const OVERRIDE: u8 = b'O';
 const QUARANTINE: u8 = b'z';
 const UNTOLD: u8 = b'u';
 
+/// Tables of which the same few records are asked for by most transactions.
+pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
+
 /// Instants sort as unsigned numbers: the sign bit is flipped.
 fn instant(at: Timestamp) -> [u8; 8] {
     (at.as_millis() ^ i64::MIN).to_be_bytes()
 }
 
 fn key(table: u8, parts: &[&[u8]]) -> Key {
-    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    let mut key = Key::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(table);
     parts.iter().for_each(|part| key.extend_from_slice(part));
     key
@@ -41,7 +44,7 @@ fn key(table: u8, parts: &[&[u8]]) -> Key {
 
 /// The first key after every key that begins with `prefix`.
 pub(crate) fn after(prefix: &[u8]) -> Key {
-    let mut end = prefix.to_vec();
+    let mut end = Key::from_slice(prefix);
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {
             end.push(next);
@@ -156,7 +159,7 @@ pub(crate) fn outbox(channel: &str, at: Timestamp, incident: u64, serial: u32) -
         &incident.to_be_bytes(),
         &u64::from(serial).to_be_bytes(),
     ];
-    parts.concat()
+    parts.concat().into()
 }
 
 /// The outbox of one channel.

@@ -9,6 +9,7 @@ use crate::store::engine::Each;
 use crate::store::engine::Engine;
 use crate::store::engine::Job;
 use crate::store::engine::Keep;
+use crate::store::engine::Key;
 use crate::store::engine::Order;
 use crate::store::engine::Reads;
 use crate::store::engine::Stage;
@@ -16,6 +17,7 @@ use crate::store::engine::Status;
 use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::overlay::range;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -35,7 +37,7 @@ pub struct MemoryEngine {
 #[derive(Debug, Default)]
 struct Inner {
     // Views hold the map they began with.
-    map: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+    map: Arc<BTreeMap<Key, Vec<u8>>>,
     sequence: u64,
     /// Commits left until one fails; `None`: none will.
     fails_in: Option<u64>,
@@ -210,11 +212,11 @@ impl Inner {
 
 /// The records of a map.
 #[derive(Debug)]
-struct Map(Arc<BTreeMap<Vec<u8>, Vec<u8>>>);
+struct Map(Arc<BTreeMap<Key, Vec<u8>>>);
 
 impl Reads for Map {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.get(key).cloned())
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        Ok(self.0.get(key).map(|value| Cow::Borrowed(value.as_slice())))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
@@ -227,7 +229,7 @@ impl Reads for Map {
 }
 
 fn walk<'a>(
-    records: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>,
+    records: impl Iterator<Item = (&'a Key, &'a Vec<u8>)>,
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
     for (key, value) in records {

@@ -5,6 +5,7 @@ use crate::store::engine::Key;
 use crate::store::engine::Order;
 use crate::store::engine::Reads;
 use crate::store::error::Error;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::collections::btree_map::Range;
@@ -45,6 +46,14 @@ impl<'a> Layered<'a> {
     pub fn new(below: &'a dyn Reads, changes: &'a Changes) -> Self {
         Self { below, changes }
     }
+
+    /// As [`Reads::get`], for as long as what is layered.
+    pub fn find(&self, key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+        match self.changes.get(key) {
+            Some(changed) => Ok(changed.as_deref().map(Cow::Borrowed)),
+            None => self.below.get(key),
+        }
+    }
 }
 
 impl fmt::Debug for Layered<'_> {
@@ -56,11 +65,8 @@ impl fmt::Debug for Layered<'_> {
 }
 
 impl Reads for Layered<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        match self.changes.get(key) {
-            Some(changed) => Ok(changed.clone()),
-            None => self.below.get(key),
-        }
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        self.find(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
@@ -225,17 +231,24 @@ impl fmt::Debug for Stack<'_> {
     }
 }
 
-impl Reads for Stack<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+impl<'a> Stack<'a> {
+    /// As [`Reads::get`], for as long as what is stacked.
+    pub fn find(&self, key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
         let changed = self
             .layers
             .iter()
             .rev()
             .find_map(|layer| layer.changes.get(key));
         match changed {
-            Some(changed) => Ok(changed.clone()),
+            Some(changed) => Ok(changed.as_deref().map(Cow::Borrowed)),
             None => self.below.get(key),
         }
+    }
+}
+
+impl Reads for Stack<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        self.find(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {

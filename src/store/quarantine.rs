@@ -9,7 +9,7 @@ use crate::domain::incident::event::{Cause, Event, PageIssue, WATCHKEEPER};
 use crate::domain::oncall::{Contact, DEFAULT_POLICY, OnCall};
 use crate::domain::severity::Urgency;
 use crate::domain::time::Timestamp;
-use crate::store::engine::Order;
+use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::read::Reader;
 use crate::store::records::{Head, PageRecord, PageState, Quarantined};
@@ -378,7 +378,7 @@ impl Tx<'_, '_> {
         self.read()
             .scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
                 if keys::last_number(key) == Some(number) {
-                    slots.push(key.to_vec());
+                    slots.push(Key::from_slice(key));
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

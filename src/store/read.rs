@@ -13,6 +13,7 @@ use crate::store::records::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -270,6 +271,20 @@ fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, Error> {
 
 /// Stored values are JSON: readable, and open to new fields.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value)
-        .expect("records have text keys and no foreign code in their serialization")
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        serde_json::to_writer(&mut *scratch, value)
+            .expect("records have text keys and no foreign code in their serialization");
+        let encoded = scratch.to_vec();
+        scratch.shrink_to(SCRATCH_KEPT_BYTES);
+        encoded
+    })
 }
+
+thread_local! {
+    /// Where records are encoded before they are copied to as much memory as they need: they lie in it for long.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a thread keeps of that.
+const SCRATCH_KEPT_BYTES: usize = 64 << 10;

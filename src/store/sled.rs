@@ -8,6 +8,7 @@
 mod keep;
 mod merge;
 mod recover;
+mod rows;
 mod run;
 mod snapshot;
 mod state;
@@ -28,6 +29,7 @@ use crate::store::engine::Status;
 use crate::store::engine::panic_text;
 use crate::store::error::Error;
 use crate::store::journal;
+use crate::store::keys;
 use crate::store::overlay::Layer;
 use crate::store::overlay::Overlay;
 pub(crate) use snapshot::backup_name;
@@ -35,6 +37,7 @@ use state::RUNS_MAX;
 use state::Runs;
 use state::State;
 use state::Written;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -89,6 +92,8 @@ pub struct Settings {
     pub snapshot_bytes: u64,
     /// Intake is refused when the disk has less room.
     pub floor_bytes: u64,
+    /// First bytes of keys whose records the writer remembers.
+    pub remembered: &'static [u8],
     /// When a snapshot is made, and how long syncs take.
     pub now: fn() -> Timestamp,
     pub faults: Arc<Faults>,
@@ -104,6 +109,7 @@ impl Settings {
             checkpoint_bytes: 64 << 20,
             snapshot_bytes: 256 << 20,
             floor_bytes: 256 << 20,
+            remembered: keys::ASKED_AGAIN,
             now,
             faults: Arc::default(),
         }
@@ -501,8 +507,8 @@ struct View<'a> {
 }
 
 impl Reads for View<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let got = self.overlay.over(&self.runs).get(key);
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        let got = self.overlay.over(&self.runs).find(key);
         got.inspect_err(|error| self.shared.found_damage(error))
     }
 

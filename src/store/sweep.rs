@@ -51,7 +51,7 @@ fn remove_range(tx: &mut Tx<'_, '_>, from: &[u8], to: &[u8]) -> Result<usize, Er
 fn first_keys(tx: &Tx<'_, '_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error> {
     let mut found = Vec::new();
     tx.read().scan_keys(from, to, Order::Forward, &mut |key| {
-        found.push(key.to_vec());
+        found.push(Key::from_slice(key));
         Ok(if found.len() < REMOVED_MAX {
             ControlFlow::Continue(())
         } else {
@@ -74,7 +74,7 @@ fn remove_alerts(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
     if from < to {
         tx.read()
             .scan_keys(&from, &to, Order::Forward, &mut |key| {
-                found.push(key.to_vec());
+                found.push(Key::from_slice(key));
                 Ok(match found.len() {
                     LOOKED_AT_MAX => ControlFlow::Break(()),
                     _ => ControlFlow::Continue(()),
@@ -165,7 +165,7 @@ fn remove_checks(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
                 .chain(seen.finished_at)
                 .max();
             if last.is_none_or(|last| last < end) {
-                old.push(key.to_vec());
+                old.push(Key::from_slice(key));
             }
             Ok(if old.len() < REMOVED_MAX {
                 ControlFlow::Continue(())

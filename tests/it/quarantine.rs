@@ -8,7 +8,7 @@ use watchkeeper::domain::incident::Ask;
 use watchkeeper::domain::incident::event::{Cause, Event, PageIssue};
 use watchkeeper::domain::incident::{Entry, Incident};
 use watchkeeper::engine::audit::UNREADABLE;
-use watchkeeper::store::engine::{Class, Keep, Reads, job};
+use watchkeeper::store::engine::{Class, Keep, Key, Reads, job};
 use watchkeeper::store::records::{Head, PageState};
 
 /// Whom an incident pages, and, when it is stuck, its fallback.
@@ -21,7 +21,7 @@ fn world() -> World {
 
 /// Writes straight into the log of an incident; its head says that it is there.
 fn plant(world: &World, number: u64, value: impl Fn(u64) -> Vec<u8> + Send + 'static) {
-    let key = |table: u8, parts: &[u64]| -> Vec<u8> {
+    let key = |table: u8, parts: &[u64]| -> Key {
         let numbers = parts.iter().flat_map(|part| part.to_be_bytes());
         std::iter::once(table).chain(numbers).collect()
     };

@@ -1,6 +1,7 @@
 //! The engines of the store: what every one promises, and what the embedded one does when its files are lost or damaged.
 
 use proptest::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -17,6 +18,7 @@ use watchkeeper::store::backup;
 use watchkeeper::store::engine::Class;
 use watchkeeper::store::engine::Engine;
 use watchkeeper::store::engine::Keep;
+use watchkeeper::store::engine::Key;
 use watchkeeper::store::engine::Order;
 use watchkeeper::store::engine::Reads;
 use watchkeeper::store::engine::Stage;
@@ -79,12 +81,16 @@ fn ask<T: Send + 'static>(
     wait(&start(engine, Class::Intake, decide))
 }
 
+fn named(key: &str) -> Key {
+    Key::from_slice(key.as_bytes())
+}
+
 /// `a=1` puts, `a` removes.
 fn change(stage: &mut Stage<'_>, changes: &str) {
     for change in changes.split_whitespace() {
         match change.split_once('=') {
-            Some((key, value)) => stage.put(key.into(), value.into()),
-            None => stage.remove(change.into()),
+            Some((key, value)) => stage.put(named(key), value.into()),
+            None => stage.remove(named(change)),
         }
     }
 }
@@ -129,8 +135,9 @@ fn a_job_sees_what_those_before_it_changed_and_answers_come_in_order() {
             let tell = tell.clone();
             let count = job(
                 move |stage| {
-                    let before = stage.get(b"n").expect("a read").unwrap_or_default();
-                    stage.put(b"n".to_vec(), (n + 1).to_string().into());
+                    let before = stage.get(b"n").expect("a read");
+                    let before = before.unwrap_or_default().into_owned();
+                    stage.put(named("n"), (n + 1).to_string().into());
                     (Keep::Yes, String::from_utf8_lossy(&before).into_owned())
                 },
                 move |result| drop(tell.send((n, result.expect("it is kept")))),
@@ -330,7 +337,7 @@ fn a_backup_of_any_engine_restores_into_the_embedded_one() {
 // Layers.
 
 fn changes() -> impl Strategy<Value = Changes> {
-    let key = prop::collection::vec(1_u8..5, 1..3);
+    let key = prop::collection::vec(1_u8..5, 1..3).prop_map(Key::from);
     let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..4));
     prop::collection::btree_map(key, value, 0..8)
 }
@@ -350,8 +357,8 @@ proptest! {
         for (last, group) in (1..).zip(groups) {
             for (key, value) in &group {
                 match value {
-                    Some(value) => model.insert(key.clone(), value.clone()),
-                    None => model.remove(key),
+                    Some(value) => model.insert(key.to_vec(), value.clone()),
+                    None => model.remove(key.as_slice()),
                 };
             }
             if last > applied {
@@ -382,7 +389,8 @@ proptest! {
             prop_assert!(found.iter().map(|(key, value)| (key, value)).eq(wanted.iter().copied()));
             wanted.reverse();
         }
-        prop_assert_eq!(reads.get(&from).expect("a read"), model.get(&from).cloned());
+        let read = reads.get(&from).expect("a read");
+        prop_assert_eq!(read.as_deref(), model.get(&from).map(Vec::as_slice));
     }
 }
 
@@ -444,9 +452,10 @@ fn what_waits_is_one_group_and_the_engine_goes_first() {
     let held = hold(&engine);
     let append = |class, letter: &'static str| {
         start(&engine, class, move |stage| {
-            let mut text = stage.get(b"t").expect("a read").unwrap_or_default();
+            let text = stage.get(b"t").expect("a read");
+            let mut text = text.unwrap_or_default().into_owned();
             text.extend_from_slice(letter.as_bytes());
-            stage.put(b"t".to_vec(), text);
+            stage.put(named("t"), text);
             (Keep::Yes, ())
         })
     };
@@ -487,7 +496,7 @@ fn a_job_that_changes_too_much_is_refused_alone() {
     let engine = open(dir.path());
     let held = hold(&engine);
     let huge = start(&engine, Class::Engine, |stage| {
-        stage.put(b"h".to_vec(), vec![b'7'; 17 << 20]);
+        stage.put(named("h"), vec![b'7'; 17 << 20]);
         (Keep::Yes, ())
     });
     let other = start(&engine, Class::Engine, |stage| {
@@ -528,9 +537,9 @@ fn numbered(engine: &dyn Engine, from: u32, to: u32) {
         .map(|n| {
             start(engine, Class::Engine, move |stage| {
                 let value = format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(100));
-                stage.put(format!("k{n:05}").into(), value.into());
+                stage.put(named(&format!("k{n:05}")), value.into());
                 if n % 3 == 0 {
-                    stage.remove(format!("k{:05}", n / 2).into());
+                    stage.remove(named(&format!("k{:05}", n / 2)));
                 }
                 (Keep::Yes, ())
             })
@@ -837,6 +846,8 @@ fn with_many_runs() -> Settings {
     let mut settings = with_snapshots();
     settings.apply_bytes = 1;
     settings.checkpoint_bytes = 2 << 10;
+    // Some of the keys that these tests have.
+    settings.remembered = &[1, 3];
     settings
 }
 
@@ -854,21 +865,27 @@ proptest! {
         let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut engine = open_with(dir.path(), with_many_runs());
         for (n, group) in groups.into_iter().enumerate() {
-            let copied = group.clone();
-            let kept = ask(&engine, move |stage| {
-                for (key, value) in copied {
-                    match value {
-                        Some(value) => stage.put(key, value),
-                        None => stage.remove(key),
+            // A refused job before it leaves nothing behind, and both see what was there.
+            for keep in [Keep::No, Keep::Yes] {
+                let copied = group.clone();
+                let kept = ask(&engine, move |stage| {
+                    let read = |key: &Key| stage.get(key).expect("a read").map(Cow::into_owned);
+                    let before: Vec<_> = copied.keys().map(read).collect();
+                    for (key, value) in copied {
+                        match value {
+                            Some(value) => stage.put(key, value),
+                            None => stage.remove(key),
+                        }
                     }
-                }
-                (Keep::Yes, ())
-            });
-            prop_assert_eq!(kept, Ok(()));
+                    (keep, before)
+                });
+                let before = group.keys().map(|key| model.get(key.as_slice()).cloned()).collect();
+                prop_assert_eq!(kept, Ok(before));
+            }
             for (key, value) in group {
                 match value {
-                    Some(value) => model.insert(key, value),
-                    None => model.remove(&key),
+                    Some(value) => model.insert(key.to_vec(), value),
+                    None => model.remove(key.as_slice()),
                 };
             }
             if n % 3 == 0 {
@@ -892,7 +909,8 @@ proptest! {
             wanted.reverse();
         }
         for key in model.keys().chain([&from, &to]) {
-            prop_assert_eq!(view.get(key).expect("a read"), model.get(key).cloned());
+            let read = view.get(key).expect("a read");
+            prop_assert_eq!(read.as_deref(), model.get(key).map(Vec::as_slice));
         }
         drop(view);
         drop(engine);
@@ -1059,7 +1077,7 @@ fn a_backup_taken_while_groups_go_on_is_of_one_group() {
     wanted.retain(|_key, value| value.is_some());
     let mut found = BTreeMap::new();
     backup::read(&file, &mut |_| {}, &mut |key, value| {
-        found.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        found.insert(Key::from_slice(key), value.map(<[u8]>::to_vec));
         Ok(())
     })
     .expect("whole");
@@ -1148,7 +1166,7 @@ fn a_full_disk_refuses_intake_not_the_engine_and_recovers() {
     let engine = open_with(dir.path(), settings);
     let put = |class, key: &'static str| {
         let put = start(&engine, class, move |stage| {
-            stage.put(key.into(), vec![b'1'; 3_000]);
+            stage.put(named(key), vec![b'1'; 3_000]);
             (Keep::Yes, ())
         });
         wait(&put)

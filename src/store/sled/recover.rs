@@ -367,7 +367,7 @@ impl<'a> Loader<'a> {
 
     fn record(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         self.pending_bytes += key.len() + value.map_or(0, <[u8]>::len);
-        self.pending.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        self.pending.insert(key.into(), value.map(<[u8]>::to_vec));
         self.flush_when_full()
     }
 

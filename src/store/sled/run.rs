@@ -1,6 +1,6 @@
 //! A run: records of the state in order of their keys, in a file that is never changed once it is whole.
 //!
-//! Blocks of some KiB, compressed, each with a checksum; behind them the index (where each block begins), the filter and a footer, under
+//! Blocks of some KiB, most of them compressed, each with a checksum; behind them the index (where each block begins), the filter and a footer, under
 //! a checksum of their own. A removal is a record, too: it hides what an older run has.
 
 mod cache;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub(super) use write::RunWriter;
 
 /// First and last in the file; the last byte is the version of the format.
-const MAGIC: &[u8; 8] = b"WK-run\0\x01";
+const MAGIC: &[u8; 8] = b"WK-run\0\x02";
 
 /// Raw bytes after which a block ends.
 const BLOCK_BYTES: usize = 8 << 10;
@@ -53,10 +53,22 @@ struct Block {
     /// The first key in it.
     first: Box<[u8]>,
     offset: u64,
+    packing: Packing,
+    /// Bytes in the file, and unpacked.
     packed: u32,
     raw: u32,
     checksum: u32,
 }
+
+/// Whether blocks are compressed. A run that will soon be merged is not worth the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Raw,
+    Lz4,
+}
+
+/// Stands in the length of a block that is not compressed.
+const IS_RAW: u32 = 1 << 31;
 
 /// An open run.
 #[derive(Debug)]
@@ -188,10 +200,15 @@ impl Run {
         if crc32c::crc32c(&packed) != block.checksum {
             return Err(self.bad_block(at, "the checksum does not match"));
         }
-        let raw_bytes = narrow(u64::from(block.raw)).min(MAX_BLOCK_BYTES);
-        let raw = lz4_flex::block::decompress(&packed, raw_bytes);
-        let raw = raw.map_err(|error| self.bad_block(at, &error.to_string()))?;
-        let raw: Arc<[u8]> = raw.into();
+        let raw: Arc<[u8]> = match block.packing {
+            Packing::Raw => packed.into(),
+            Packing::Lz4 => {
+                let raw_bytes = narrow(u64::from(block.raw)).min(MAX_BLOCK_BYTES);
+                let raw = lz4_flex::block::decompress(&packed, raw_bytes);
+                raw.map_err(|error| self.bad_block(at, &error.to_string()))?
+                    .into()
+            }
+        };
         if again == Again::Likely {
             self.cache.keep(self.id, at, &raw);
         }
@@ -246,10 +263,17 @@ fn read_index(mut rest: &[u8]) -> Option<Vec<Block>> {
     let mut index = Vec::new();
     while !rest.is_empty() {
         let key_bytes = take_u32(&mut rest)?;
+        let first = take(&mut rest, key_bytes)?.into();
+        let offset = take_u64(&mut rest)?;
+        let packed = take_u32(&mut rest)?;
         index.push(Block {
-            first: take(&mut rest, key_bytes)?.into(),
-            offset: take_u64(&mut rest)?,
-            packed: take_u32(&mut rest)?,
+            first,
+            offset,
+            packing: match packed & IS_RAW {
+                0 => Packing::Lz4,
+                _ => Packing::Raw,
+            },
+            packed: packed & !IS_RAW,
             raw: take_u32(&mut rest)?,
             checksum: take_u32(&mut rest)?,
         });

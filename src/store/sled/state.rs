@@ -19,10 +19,12 @@ use crate::store::sled::merge::merge;
 use crate::store::sled::run::Again;
 use crate::store::sled::run::BlockCache;
 use crate::store::sled::run::Hash;
+use crate::store::sled::run::Packing;
 use crate::store::sled::run::Run;
 use crate::store::sled::run::RunWriter;
 use catalogue::Catalogue;
 pub(super) use catalogue::Listed;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
@@ -154,9 +156,10 @@ impl State {
         }
         self.must_have_room(0)?;
         let n_records_max = u64::try_from(n_records).unwrap_or(u64::MAX);
-        let (file, run) = self.new_run(&mut numbers, n_records_max, &mut |writer| {
-            fill(&mut |key, value| writer.add(key, value))
-        })?;
+        let (file, run) =
+            self.new_run(&mut numbers, Packing::Raw, n_records_max, &mut |writer| {
+                fill(&mut |key, value| writer.add(key, value))
+            })?;
         let listed = Listed {
             age: numbers.age,
             file,
@@ -218,7 +221,7 @@ impl State {
         // Runs may be added meanwhile: only the catalogue is changed under the lock.
         let path = path_of(&self.dir.join(RUNS), file);
         let mut n_seen = 0_u64;
-        let merged = self.write_run(&path, n_records_max, &mut |writer| {
+        let merged = self.write_run(&path, Packing::Lz4, n_records_max, &mut |writer| {
             merge(
                 &open,
                 FIRST,
@@ -300,12 +303,13 @@ impl State {
     fn new_run(
         &self,
         numbers: &mut Numbers,
+        packing: Packing,
         n_records_max: u64,
         fill: &mut dyn FnMut(&mut RunWriter) -> Result<(), Error>,
     ) -> Result<(u64, Run), Error> {
         let file = numbers.file;
         let runs = self.dir.join(RUNS);
-        let run = self.write_run(&path_of(&runs, file), n_records_max, fill)?;
+        let run = self.write_run(&path_of(&runs, file), packing, n_records_max, fill)?;
         sync_dir(&runs)?;
         numbers.file += 1;
         Ok((file, run))
@@ -315,10 +319,11 @@ impl State {
     fn write_run(
         &self,
         path: &Path,
+        packing: Packing,
         n_records_max: u64,
         fill: &mut dyn FnMut(&mut RunWriter) -> Result<(), Error>,
     ) -> Result<Run, Error> {
-        let mut writer = RunWriter::create(path, n_records_max)?;
+        let mut writer = RunWriter::create(path, packing, n_records_max)?;
         let written = fill(&mut writer).and_then(|()| writer.finish(&self.cache));
         if written.is_err()
             && let Err(error) = std::fs::remove_file(path)
@@ -379,11 +384,11 @@ impl Runs {
 }
 
 impl Reads for Runs {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
         let hash = Hash::of(key);
         for placed in self.0.iter() {
             if let Some(found) = placed.run.get(key, hash)? {
-                return Ok(found);
+                return Ok(found.map(Cow::Owned));
             }
         }
         Ok(None)
@@ -415,8 +420,10 @@ impl Reads for Runs {
 }
 
 impl Reads for State {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.runs().get(key)
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        let runs = self.runs();
+        let found = runs.get(key)?;
+        Ok(found.map(|value| Cow::Owned(value.into_owned())))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {

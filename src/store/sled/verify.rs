@@ -151,7 +151,7 @@ fn compare(state: &State, again: &State, progress: &mut dyn FnMut(u64)) -> Resul
         progress(n_records);
         match found.last() {
             Some((key, _value)) if found.len() == CHUNK_RECORDS => {
-                from.clone_from(key);
+                from = key.to_vec();
                 from.push(0);
             }
             Some(_) | None => return Ok(n_records),
@@ -162,7 +162,7 @@ fn compare(state: &State, again: &State, progress: &mut dyn FnMut(u64)) -> Resul
 fn chunk(state: &State, from: &[u8]) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
     state.scan(from, LAST, Order::Forward, &mut |key, value| {
-        records.push((key.to_vec(), value.to_vec()));
+        records.push((Key::from_slice(key), value.to_vec()));
         Ok(match records.len() {
             CHUNK_RECORDS => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

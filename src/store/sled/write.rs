@@ -17,6 +17,7 @@ use crate::store::overlay::Changes;
 use crate::store::sled::Shared;
 use crate::store::sled::Waiting;
 use crate::store::sled::lock;
+use crate::store::sled::rows::Rows;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -48,10 +49,11 @@ impl Shared {
     /// Writes groups until the store is closed and nothing waits.
     pub(super) fn write(&self, mut journal: Journal) {
         lock(&self.facts).reserve_bytes = journal.reserve_bytes();
+        let mut rows = Rows::new(self.settings.remembered);
         while let Some(first) = self.wait_for_job() {
             self.wait_for_overlay();
-            let group = self.gather(first, &mut journal);
-            self.commit(group, &mut journal);
+            let group = self.gather(first, &rows, &mut journal);
+            self.commit(group, &mut rows, &mut journal);
         }
     }
 
@@ -93,8 +95,9 @@ impl Shared {
     }
 
     /// Runs the first job and those that wait behind it, each against what those before it changed.
-    fn gather(&self, first: Waiting, journal: &mut Journal) -> Group {
+    fn gather(&self, first: Waiting, rows: &Rows, journal: &mut Journal) -> Group {
         let view = self.view();
+        let view = rows.over(&view);
         let mut group = Group::default();
         let mut intake_refusal = None;
         let mut n_jobs = 0;
@@ -149,13 +152,14 @@ impl Shared {
         (recent.full && at_bound).then(|| Arc::new(Error::Full))
     }
 
-    fn commit(&self, group: Group, journal: &mut Journal) {
+    fn commit(&self, group: Group, rows: &mut Rows, journal: &mut Journal) {
         let result = self.make_durable(&group, journal).map_err(Arc::new);
         lock(&self.facts).reserve_bytes = journal.reserve_bytes();
         if group.has_intake {
             self.note_room(group.full(&result));
         }
         if result.is_ok() && !group.changes.is_empty() {
+            rows.follow(&group.changes);
             let mut recent = lock(&self.recent);
             let frozen = recent.n_applying;
             recent.durable = journal.sequence();
@@ -195,7 +199,7 @@ impl Shared {
             false => Room::Ordinary,
         };
         let began = (self.settings.now)();
-        let appended = journal.append(&group::encode(&group.changes), room);
+        let appended = journal.append_with(|frame| group::encode(&group.changes, frame), room);
         let took = (self.settings.now)().since(began);
         lock(&self.facts).last_sync_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if let Some(why) = journal.poisoned() {

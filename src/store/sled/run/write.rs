@@ -7,11 +7,14 @@ use super::Facts;
 use super::Filter;
 use super::Footer;
 use super::Hash;
+use super::IS_RAW;
 use super::MAGIC;
+use super::Packing;
 use super::REMOVED;
 use super::Run;
 use super::wide;
 use crate::store::error::Error;
+use std::borrow::Cow;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -29,6 +32,7 @@ const UNSYNCED_BYTES: u64 = 4 << 20;
 pub(in crate::store::sled) struct RunWriter {
     path: PathBuf,
     file: File,
+    packing: Packing,
     /// The block that is being filled, and its first key.
     raw: Vec<u8>,
     first: Vec<u8>,
@@ -42,7 +46,11 @@ pub(in crate::store::sled) struct RunWriter {
 
 impl RunWriter {
     /// Begins a run of at most so many records.
-    pub(in crate::store::sled) fn create(path: &Path, n_records_max: u64) -> Result<Self, Error> {
+    pub(in crate::store::sled) fn create(
+        path: &Path,
+        packing: Packing,
+        n_records_max: u64,
+    ) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -54,6 +62,7 @@ impl RunWriter {
         let mut writer = Self {
             path: path.to_owned(),
             file,
+            packing,
             raw: Vec::with_capacity(BLOCK_BYTES * 2),
             first: Vec::new(),
             index: Vec::new(),
@@ -118,16 +127,23 @@ impl RunWriter {
     }
 
     fn end_block(&mut self) -> Result<(), Error> {
-        let packed = lz4_flex::block::compress(&self.raw);
+        let raw = std::mem::take(&mut self.raw);
+        let packed = match self.packing {
+            Packing::Raw => Cow::Borrowed(&raw),
+            Packing::Lz4 => Cow::Owned(lz4_flex::block::compress(&raw)),
+        };
         self.index.push(Block {
             first: self.first.as_slice().into(),
             offset: self.offset,
+            packing: self.packing,
             packed: length(&packed),
-            raw: length(&self.raw),
+            raw: length(&raw),
             checksum: crc32c::crc32c(&packed),
         });
+        self.put(&packed)?;
+        self.raw = raw;
         self.raw.clear();
-        self.put(&packed)
+        Ok(())
     }
 
     /// Index, filter and footer, and their checksum.
@@ -137,7 +153,11 @@ impl RunWriter {
             tail.extend_from_slice(&length(&block.first).to_be_bytes());
             tail.extend_from_slice(&block.first);
             tail.extend_from_slice(&block.offset.to_be_bytes());
-            for number in [block.packed, block.raw, block.checksum] {
+            let packed = match block.packing {
+                Packing::Raw => block.packed | IS_RAW,
+                Packing::Lz4 => block.packed,
+            };
+            for number in [packed, block.raw, block.checksum] {
                 tail.extend_from_slice(&number.to_be_bytes());
             }
         }
