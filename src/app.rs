@@ -11,9 +11,10 @@ use crate::engine::link::Links;
 use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
 use crate::http::body::Memory;
 use crate::http::connection;
+use crate::http::entrance::Entrance;
 use crate::http::health::Metrics;
 use crate::http::reload::{Reload, Reloaded};
-use crate::http::{self, LiveSite, Site};
+use crate::http::{LiveSite, Parts, Site};
 use crate::pager::Swapped;
 use crate::store::delivery::release_claims;
 use crate::store::engine::Class;
@@ -114,7 +115,7 @@ pub async fn serve(
         clock.clone(),
         ending.clone(),
     ));
-    let site = Site {
+    let site = Site::new(Parts {
         store: store.clone(),
         live,
         links,
@@ -123,8 +124,8 @@ pub async fn serve(
         metrics: Metrics::new(move || metrics.render()),
         memory: Memory::default(),
         clock,
-    };
-    tasks.spawn(answer(listener, http::router(site), ending.clone()));
+    });
+    tasks.spawn(answer(listener, Entrance::new(site), ending.clone()));
     tasks.spawn(hear_signals(reload, ending.clone()));
 
     tracing::info!(
@@ -336,7 +337,7 @@ async fn record(store: &Store, sent: deliver::Sent, in_force: InForce, now: Time
 /// Serves connections until the end, each by a task of its own; requests that were taken are finished.
 async fn answer(
     listener: TcpListener,
-    router: http::Router,
+    entrance: Entrance,
     ending: CancellationToken,
 ) -> anyhow::Result<()> {
     let most = connection::most();
@@ -354,7 +355,7 @@ async fn answer(
             stream = connection::accept(&listener) => {
                 note_connections(open.len(), most, &mut full);
                 if open.len() < most {
-                    open.spawn(connection::serve(stream, router.clone(), ending.clone()));
+                    open.spawn(connection::serve(stream, entrance.clone(), ending.clone()));
                 } else {
                     metrics::counter!("watchkeeper_connections_refused_total").increment(1);
                     connection::turn_away(&stream);

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod commands;
 pub mod connection;
+pub mod entrance;
 pub mod health;
 pub mod hooks;
 pub mod incidents;
@@ -25,34 +26,34 @@ use crate::http::problem::Problem;
 use crate::http::reload::Reload;
 use crate::store::{InForce, Store};
 use arc_swap::{ArcSwap, Guard};
-pub use axum::Router;
+use axum::Router;
 use axum::extract::FromRef;
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderName, Request, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, patch, post, put};
-use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
-use tower_http::request_id::{
-    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
-};
-use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::timeout::TimeoutLayer;
-use tower_http::trace::TraceLayer;
 
-/// How long a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// What handlers take their parts from. Each request has a copy of it, which is one pointer.
+#[derive(Clone, Debug)]
+pub struct Site(Arc<Parts>);
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+impl Site {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
 
-/// What handlers take their parts from.
-#[derive(Clone, Debug, FromRef)]
-pub struct Site {
+impl Deref for Site {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What a site is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
     pub store: Store,
     pub live: Arc<LiveSite>,
     pub links: Arc<Links>,
@@ -101,8 +102,29 @@ impl LiveSite {
     }
 }
 
+macro_rules! parts {
+    ($($part:ident: $of:ty,)*) => {
+        $(impl FromRef<Site> for $of {
+            fn from_ref(site: &Site) -> Self {
+                site.$part.clone()
+            }
+        })*
+    };
+}
+
+parts! {
+    store: Store,
+    live: Arc<LiveSite>,
+    links: Arc<Links>,
+    health: SharedHealth,
+    reload: Reload,
+    metrics: health::Metrics,
+    memory: body::Memory,
+    clock: Clock,
+}
+
 /// Every route.
-pub fn router(site: Site) -> Router {
+fn router(site: Site) -> Router {
     let incident = Router::new()
         .route("/", get(incidents::show))
         .route("/timeline", get(incidents::timeline))
@@ -167,83 +189,5 @@ pub fn router(site: Site) -> Router {
                 "this path does not take this method",
             )
         });
-    limited(router).with_state(site)
-}
-
-/// The limits and marks that every request has.
-fn limited(router: Router<Site>) -> Router<Site> {
-    let span = |request: &Request<axum::body::Body>| {
-        let id = request
-            .extensions()
-            .get::<RequestId>()
-            .and_then(|id| id.header_value().to_str().ok());
-        tracing::debug_span!(
-            "request",
-            request.id = id.unwrap_or_default(),
-            method = %request.method(),
-            path = request.uri().path(),
-        )
-    };
-    router.layer(
-        ServiceBuilder::new()
-            .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-            .layer(SetRequestIdLayer::new(REQUEST_ID, NewId::default()))
-            // A failure is logged where it happens, once; not again for each request that it refuses.
-            .layer(
-                TraceLayer::new_for_http()
-                    .make_span_with(span)
-                    .on_failure(()),
-            )
-            .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(TimeoutLayer::with_status_code(
-                StatusCode::REQUEST_TIMEOUT,
-                REQUEST_TIMEOUT,
-            ))
-            .layer(RequestDecompressionLayer::new()),
-    )
-}
-
-/// Ids of requests that bring none: which process it was, and its how many-th. Only to find log lines by, so that no entropy is
-/// asked for each.
-#[derive(Clone, Debug)]
-struct NewId {
-    process: Arc<str>,
-    last: Arc<AtomicU64>,
-}
-
-impl Default for NewId {
-    fn default() -> Self {
-        let random = uuid::Uuid::new_v4().simple().to_string();
-        Self {
-            process: random.get(..8).unwrap_or(&random).into(),
-            last: Arc::default(),
-        }
-    }
-}
-
-impl MakeRequestId for NewId {
-    fn make_request_id<B>(&mut self, _request: &Request<B>) -> Option<RequestId> {
-        let n = self.last.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{n}", self.process);
-        id.parse().ok().map(RequestId::new)
-    }
-}
-
-/// A panic in a handler ends its request, and nothing else.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands the panic over"
-)]
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let why = panic
-        .downcast_ref::<&str>()
-        .map(|why| (*why).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(why = why.unwrap_or_default(), "a handler panicked");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "this request could not be answered",
-    )
-    .into_response()
+    router.with_state(site)
 }

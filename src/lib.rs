@@ -130,6 +130,7 @@
 //!   - `http/body.rs`: Bodies
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
 //!   - `http/connection.rs`: Connections
+//!   - `http/entrance.rs`: What every request goes through, whatever its path
 //!   - `http/health.rs`: How the process is doing
 //!   - `http/hooks.rs`: What senders post
 //!   - `http/incidents.rs`: Incidents

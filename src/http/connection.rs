@@ -1,11 +1,15 @@
 //! Connections: how many there may be, how long each may take, and what it may hold in memory meanwhile.
 
+use crate::http::entrance::Entrance;
 use crate::http::problem::RETRY_AFTER_SECONDS;
-use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -93,7 +97,7 @@ pub fn turn_away(stream: &TcpStream) {
 }
 
 /// Answers the requests of a connection until it or the program ends; one that was taken is finished.
-pub async fn serve(stream: TcpStream, router: Router, ending: CancellationToken) {
+pub async fn serve(stream: TcpStream, entrance: Entrance, ending: CancellationToken) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
@@ -106,14 +110,21 @@ pub async fn serve(stream: TcpStream, router: Router, ending: CancellationToken)
         },
         () = ending.cancelled() => return,
     }
+    let answering = service_fn(|request: Request<Incoming>| {
+        let answer = entrance.answer(request.map(Body::new));
+        Box::pin(async { Ok::<_, Infallible>(answer.await) })
+    });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        // Whoever has sent all may say so and still be answered; and nothing is read while there is nothing to come.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), answering);
     let ended = {
         let mut served = std::future::poll_fn(|context| connection.poll_without_shutdown(context));
         tokio::select! {
+            biased;
             ended = &mut served => Some(ended),
             () = ending.cancelled() => None,
         }

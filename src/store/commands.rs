@@ -197,7 +197,7 @@ fn claim_key(tx: &mut Tx<'_, '_>, number: u64) -> Result<(), Failure<Refused>> {
     let Some(Some(key)) = tx.with(number, |incident| incident.opened.dedup_key.clone())? else {
         return Ok(());
     };
-    match tx.holder(&key)? {
+    match tx.read().holder(&key)? {
         Some(holder) if holder != number && tx.is_open(holder)? => {
             Err(Refused::Incident(Refusal::KeyTaken { number: holder }).into())
         }

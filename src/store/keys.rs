@@ -194,6 +194,14 @@ pub(crate) fn transition(at: Timestamp, seq: u64) -> Key {
     key(TRANSITION, &[&instant(at), &seq.to_be_bytes()])
 }
 
+/// The same of a transaction that added an event: that numbers it as well as a count would.
+pub(crate) fn transition_of(at: Timestamp, incident: u64, seq: u32) -> Key {
+    key(
+        TRANSITION,
+        &[&instant(at), &incident.to_be_bytes(), &seq.to_be_bytes()],
+    )
+}
+
 pub(crate) fn all_transitions() -> Key {
     key(TRANSITION, &[])
 }

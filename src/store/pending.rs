@@ -80,12 +80,12 @@ pub fn put_off(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<(), Failure<std::convert::Infallible>> {
-    if let Some(before) = tx.pending(key)? {
+    if let Some(before) = tx.read().pending(key)? {
         let mut pending = before.clone();
         pending.due_at = now.plus(EXHAUSTED_EVERY);
         tx.put_pending(key, Some(&before), Some(&pending));
     }
-    match tx.holder(key)? {
+    match tx.read().holder(key)? {
         Some(number) => quarantine::put(tx, number, why, in_force, now),
         None => Ok(()),
     }
@@ -98,7 +98,7 @@ pub(crate) fn mature_key(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Some(pending) = tx.pending(key)? else {
+    let Some(pending) = tx.read().pending(key)? else {
         return Ok(());
     };
     tx.put_pending(key, Some(&pending), None);
@@ -163,7 +163,7 @@ pub fn shift(tx: &mut Tx<'_, '_>, by_ms: i64) -> Result<(), Failure<std::convert
             Ok(ControlFlow::Continue(()))
         })?;
     for key in &waiting {
-        let Some(before) = tx.pending(key)? else {
+        let Some(before) = tx.read().pending(key)? else {
             continue;
         };
         let mut pending = before.clone();
@@ -183,7 +183,7 @@ impl Tx<'_, '_> {
         after: Duration,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let before = self.pending(key)?;
+        let before = self.read().pending(key)?;
         let mut pending = before.clone().unwrap_or(Pending {
             since: now,
             members: std::collections::BTreeMap::new(),
@@ -202,7 +202,7 @@ impl Tx<'_, '_> {
         key: &str,
         fingerprint: Fingerprint,
     ) -> Result<(), Error> {
-        let Some(before) = self.pending(key)? else {
+        let Some(before) = self.read().pending(key)? else {
             return Ok(());
         };
         let mut pending = before.clone();
@@ -218,7 +218,7 @@ impl Tx<'_, '_> {
 
     /// The incident that an alert of a key goes to.
     pub(crate) fn target(&mut self, key: &str, now: Timestamp) -> Result<Target, Error> {
-        let Some(number) = self.holder(key)? else {
+        let Some(number) = self.read().holder(key)? else {
             return Ok(Target::New {
                 recurrence_of: None,
             });

@@ -275,7 +275,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
         scratch.clear();
         serde_json::to_writer(&mut *scratch, value)
             .expect("records have text keys and no foreign code in their serialization");
-        let encoded = scratch.to_vec();
+        let encoded = scratch.clone();
         scratch.shrink_to(SCRATCH_KEPT_BYTES);
         encoded
     })

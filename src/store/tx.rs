@@ -34,19 +34,10 @@ pub struct Tx<'t, 's> {
     history_at: Option<Timestamp>,
     /// Sightings that incidents are to be counted, and when the last was.
     tallies: BTreeMap<u64, (u64, Timestamp)>,
-    /// What is known of dedup keys: many alerts of one report have the same.
-    known_keys: BTreeMap<String, KnownKey>,
     /// The incident that was last asked for anything: where that panics, it is this one that is stuck.
     asked: Cell<Option<u64>>,
     /// Incidents that are asked for nothing, since they are stuck.
     avoided: BTreeSet<u64>,
-}
-
-/// What a transaction knows of a dedup key.
-#[derive(Clone, Copy, Debug, Default)]
-struct KnownKey {
-    holder: Option<Option<u64>>,
-    nothing_waits: bool,
 }
 
 /// Transitions that one record holds.
@@ -101,7 +92,6 @@ impl<'t, 's> Tx<'t, 's> {
             history: Vec::new(),
             history_at: None,
             tallies: BTreeMap::new(),
-            known_keys: BTreeMap::new(),
             asked: Cell::new(None),
             avoided: BTreeSet::new(),
         }
@@ -126,7 +116,6 @@ impl<'t, 's> Tx<'t, 's> {
         self.history.clear();
         self.history_at = None;
         self.tallies.clear();
-        self.known_keys.clear();
         self.asked.set(None);
         self.avoided = avoided;
     }
@@ -315,6 +304,22 @@ impl<'t, 's> Tx<'t, 's> {
         Ok(())
     }
 
+    /// The last record of what became of alerts in this transaction.
+    fn write_last_history(&mut self) -> Result<(), Error> {
+        let event = self.work.iter().find_map(|(number, work)| {
+            let seq = u32::try_from(work.entries.first()?.seq).ok()?;
+            Some((*number, seq))
+        });
+        match (self.history_at, event) {
+            (Some(at), Some((incident, seq))) if !self.history.is_empty() => {
+                let transitions = OneOrMore::of(std::mem::take(&mut self.history));
+                self.put(keys::transition_of(at, incident, seq), &transitions);
+                Ok(())
+            }
+            (Some(_) | None, Some(_) | None) => self.write_history(),
+        }
+    }
+
     /// Counts one more sighting of an alert, and of its incident where it has one. The first of an alert is counted by its
     /// being there.
     pub(crate) fn count(
@@ -380,36 +385,6 @@ impl<'t, 's> Tx<'t, 's> {
 
     pub(crate) fn put_holder(&mut self, dedup_key: &str, incident: u64) {
         self.put(keys::dedup(dedup_key), &KeyHolder { incident });
-        self.known_key(dedup_key).holder = Some(Some(incident));
-    }
-
-    /// The last incident of a key.
-    pub(crate) fn holder(&mut self, dedup_key: &str) -> Result<Option<u64>, Error> {
-        if let Some(holder) = self
-            .known_keys
-            .get(dedup_key)
-            .and_then(|known| known.holder)
-        {
-            return Ok(holder);
-        }
-        let holder = self.read().holder(dedup_key)?;
-        self.known_key(dedup_key).holder = Some(holder);
-        Ok(holder)
-    }
-
-    /// The alerts that wait under a key.
-    pub(crate) fn pending(&mut self, dedup_key: &str) -> Result<Option<Pending>, Error> {
-        let known = self.known_keys.get(dedup_key);
-        if known.is_some_and(|known| known.nothing_waits) {
-            return Ok(None);
-        }
-        let pending = self.read().pending(dedup_key)?;
-        self.known_key(dedup_key).nothing_waits = pending.is_none();
-        Ok(pending)
-    }
-
-    fn known_key(&mut self, dedup_key: &str) -> &mut KnownKey {
-        self.known_keys.entry(dedup_key.to_owned()).or_default()
     }
 
     pub(crate) fn put_pending(
@@ -418,7 +393,6 @@ impl<'t, 's> Tx<'t, 's> {
         before: Option<&Pending>,
         pending: Option<&Pending>,
     ) {
-        self.known_key(dedup_key).nothing_waits = pending.is_none();
         if let Some(before) = before {
             self.remove(keys::pending_due(before.due_at, dedup_key));
         }
@@ -483,7 +457,7 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// Writes the entries, heads and indexes of the incidents that changed, and the pages they issued.
     pub(crate) fn finish<R>(&mut self) -> Result<Vec<Arc<Incident>>, Failure<R>> {
-        self.write_history()?;
+        self.write_last_history()?;
         for (number, (more, at)) in std::mem::take(&mut self.tallies) {
             self.count_at(keys::tally(number), 0, more, at)?;
         }

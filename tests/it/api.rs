@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, Method, Request};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tower::ServiceExt;
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::rule::RuleSet;
 use watchkeeper::domain::secret::Secret;
@@ -14,9 +13,10 @@ use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::http::auth::{Access, Credential, Role, Source, Token};
 use watchkeeper::http::body::Memory;
+use watchkeeper::http::entrance::Entrance;
 use watchkeeper::http::health::Metrics;
 use watchkeeper::http::reload::{Reload, Reloaded};
-use watchkeeper::http::{Current, LiveSite, Site, router};
+use watchkeeper::http::{Current, LiveSite, Parts, Site};
 use watchkeeper::simulate::Simulation;
 use watchkeeper::store::{InForce, Store};
 
@@ -30,7 +30,7 @@ pub(crate) const MAX_BODY: usize = 8 << 20;
 pub(crate) struct Api {
     pub(crate) simulation: Simulation,
     pub(crate) live: Arc<LiveSite>,
-    site: Site,
+    site: Parts,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -100,12 +100,9 @@ impl Api {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).expect("a request");
-        let router = router(self.site.clone());
+        let entrance = Entrance::new(Site::new(self.site.clone()));
         let answer = self.runtime.block_on(async {
-            let response = router
-                .oneshot(request)
-                .await
-                .expect("a router always answers");
+            let response = entrance.answer(request).await;
             let (head, body) = response.into_parts();
             let bytes = axum::body::to_bytes(body, usize::MAX)
                 .await
@@ -239,8 +236,8 @@ fn live(access: Access, in_force: InForce, loaded_at: Timestamp) -> Arc<LiveSite
     }))
 }
 
-fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Site {
-    Site {
+fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Parts {
+    Parts {
         store,
         live,
         links: Arc::new(simulation.links().clone()),
