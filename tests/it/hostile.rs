@@ -194,6 +194,21 @@ async fn ten_thousand_idle_connections_keep_nobody_out_and_cost_little() {
 }
 
 #[tokio::test]
+async fn one_that_says_that_it_sends_no_more_is_answered() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let check = r#"{"check_id":"c","status":"fail","source":"s"}"#;
+    let head = "POST /hooks/check HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let mut stream = connect(&daemon).await;
+    let request = format!("{head}content-length: {}\r\n\r\n{check}", check.len());
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream.shutdown().await.expect("it is half closed");
+    let answer = rest_of(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_to_come_again() {
     let home = Home::new();
     // 256 of these are its own.
