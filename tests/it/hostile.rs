@@ -201,7 +201,10 @@ async fn one_that_says_that_it_sends_no_more_is_answered() {
     let head = "POST /hooks/check HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let mut stream = connect(&daemon).await;
     let request = format!("{head}content-length: {}\r\n\r\n{check}", check.len());
-    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
     stream.shutdown().await.expect("it is half closed");
     let answer = rest_of(stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

@@ -9,6 +9,7 @@ use crate::store::engine::Status;
 use crate::store::error::Error;
 use crate::store::group;
 use crate::store::journal;
+use crate::store::journal::EachFrame;
 use crate::store::journal::Journal;
 use crate::store::overlay::Changes;
 use crate::store::overlay::size_of;
@@ -175,10 +176,12 @@ fn follow(
     let applied = state.applied()?;
     let mut loader = Loader::new(&state);
     let mut failed = None;
-    let journal = open_journal(dir, settings, applied, facts, &mut |sequence, changes| {
+    let journal_dir = dir.join(JOURNAL);
+    let journal = open_journal(dir, settings, applied, facts, &mut |sequence, payload| {
         if sequence <= checkpointed || failed.is_some() {
             return Ok(());
         }
+        let changes = decode(&journal_dir, sequence, payload)?;
         match loader.group(sequence, changes) {
             Err(Error::Corrupt { why, .. }) => failed = Some(why),
             other => other?,
@@ -198,13 +201,14 @@ fn follow(
     Ok((journal, Err(why)))
 }
 
-/// Opens the journal; `each` gets the changes of every group in it. Notes in `facts` what was cut off its end.
+/// Opens the journal; `each` gets the payload of every group in it, and decodes what it needs: most of a long journal is in the
+/// state already. Notes in `facts` what was cut off its end.
 fn open_journal(
     dir: &Path,
     settings: &Settings,
     applied: u64,
     facts: &mut Status,
-    each: &mut dyn FnMut(u64, Changes) -> Result<(), Error>,
+    each: &mut EachFrame<'_>,
 ) -> Result<Journal, Error> {
     let journal_dir = dir.join(JOURNAL);
     let after = applied.max(facts.snapshot.unwrap_or(0));
@@ -213,7 +217,7 @@ fn open_journal(
         after,
         settings.journal.clone(),
         Arc::clone(&settings.faults),
-        &mut |sequence, payload| each(sequence, decode(&journal_dir, sequence, payload)?),
+        each,
     )?;
     facts.cut = cut.map(|cut| cut.to_string());
     if let Some(cut) = &facts.cut {
