@@ -1026,6 +1026,37 @@ fn a_snapshot_is_a_copy_that_does_not_share_the_damage_of_the_state() {
 }
 
 #[test]
+fn state_and_snapshots_of_the_run_version_before_are_read() {
+    let dir = TempDir::new().expect("a directory");
+    let engine = open_with(dir.path(), with_snapshots());
+    for part in 0..10 {
+        numbered(&engine, part * 20, part * 20 + 20);
+    }
+    engine.checkpoint().expect("a checkpoint");
+    let expected = all(&engine);
+    let snapshot = engine.status().snapshot.expect("there is one");
+    drop(engine);
+    let snapshots = dir.path().join(format!("snapshots/{snapshot:020}.runs"));
+    for within in [dir.path().join("state/runs"), snapshots] {
+        for run in runs_in(&within) {
+            // The version is the last byte; that blocks may lie uncompressed is all that is new in the second.
+            let mut bytes = std::fs::read(&run).expect("a run");
+            *bytes.last_mut().expect("its version") = 1;
+            std::fs::remove_file(&run).expect("a link less");
+            std::fs::write(&run, bytes).expect("an older one");
+        }
+    }
+    let engine = open_with(dir.path(), with_snapshots());
+    assert_eq!(all(&engine), expected);
+    assert_eq!(engine.status().rebuilt, None);
+    drop(engine);
+
+    std::fs::remove_dir_all(dir.path().join("state")).expect("removed");
+    let engine = open_with(dir.path(), with_snapshots());
+    assert_eq!(all(&engine), expected, "from the snapshot");
+}
+
+#[test]
 fn the_keeper_makes_checkpoints_by_itself() {
     let dir = TempDir::new().expect("a directory");
     let mut settings = with_snapshots();

@@ -24,6 +24,10 @@ pub(super) use write::RunWriter;
 /// First and last in the file; the last byte is the version of the format.
 const MAGIC: &[u8; 8] = b"WK-run\0\x02";
 
+/// The version before, of which every block is compressed. It is read as well: a snapshot may be of such runs, and nothing else may have
+/// what it covers.
+const MAGIC_1: &[u8; 8] = b"WK-run\0\x01";
+
 /// Raw bytes after which a block ends.
 const BLOCK_BYTES: usize = 8 << 10;
 
@@ -293,7 +297,9 @@ struct Footer {
 
 impl Footer {
     fn read(bytes: &[u8; FOOTER_BYTES]) -> Option<Self> {
-        let mut rest = bytes.strip_suffix(MAGIC)?;
+        let mut rest = bytes
+            .strip_suffix(MAGIC)
+            .or_else(|| bytes.strip_suffix(MAGIC_1))?;
         Some(Self {
             index_at: take_u64(&mut rest)?,
             index_bytes: take_u64(&mut rest)?,
