@@ -120,7 +120,7 @@ pub(crate) fn release(
         }
         tx.put_page(number, Some(&before), &page);
     }
-    for untold in untold(tx, number)? {
+    for untold in untold_attempts(tx, number)? {
         let _refused = tx.command(number, &untold, WATCHKEEPER, in_force, now)?;
     }
     tx.settle(in_force, now)?;
@@ -128,7 +128,7 @@ pub(crate) fn release(
 }
 
 /// How attempts ended that the incident does not know of.
-fn untold(tx: &mut Tx<'_, '_>, number: u64) -> Result<Vec<Command>, Error> {
+fn untold_attempts(tx: &mut Tx<'_, '_>, number: u64) -> Result<Vec<Command>, Error> {
     let Some(incident) = tx.incident(number)? else {
         return Ok(Vec::new());
     };

@@ -14,12 +14,18 @@ impl Chance {
         Self(self.next())
     }
 
+    /// 0 … bound - 1.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.next() % bound.max(1)
     }
 
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+
+    /// One of these, of which there are some.
+    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        self.pick(all).expect("there are some")
     }
 
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {

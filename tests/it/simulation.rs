@@ -4,12 +4,11 @@
 //! `SEED=7` runs one seed, `WATCHKEEPER_SEEDS=10000` as many as it says.
 
 mod laws;
-mod random;
 
+use crate::chance::Chance;
 use crate::lifecycle::{START, advance, close, confirms, missing_one, waiver};
 use crate::world::{book, contacts, person, plan, policy, rule, rule_set, template};
 use laws::Acknowledged;
-use random::Random;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +67,7 @@ enum Receiver {
 /// One run of one seed.
 struct Story {
     simulation: Simulation,
-    random: Random,
+    random: Chance,
     receivers: Arc<Mutex<BTreeMap<String, Receiver>>>,
     acknowledged: Vec<Acknowledged>,
     /// Faults and deaths: how often a page may have gone out again.
@@ -132,13 +131,13 @@ fn seeds() -> std::ops::Range<u64> {
 
 impl Story {
     fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = Chance::new(seed);
         let in_force = InForce {
             rules: Arc::new(random_rules(&mut random, 0)),
             book: Arc::new(random_book(&mut random)),
         };
         let receivers: Arc<Mutex<BTreeMap<String, Receiver>>> = Arc::default();
-        let (answers, mut luck) = (Arc::clone(&receivers), Random::new(seed ^ 0x5eed));
+        let (answers, mut luck) = (Arc::clone(&receivers), Chance::new(seed ^ 0x5eed));
         let mut simulation = Simulation::new(in_force, START.parse().expect("a time"));
         simulation.answer_pages(move |message, _now| {
             let receivers = answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -519,7 +518,7 @@ impl Story {
     }
 }
 
-fn answer(receiver: Receiver, luck: &mut Random) -> Outcome {
+fn answer(receiver: Receiver, luck: &mut Chance) -> Outcome {
     let delivered = Outcome::Delivered {
         detail: "200".to_owned(),
     };
@@ -541,8 +540,8 @@ fn answer(receiver: Receiver, luck: &mut Random) -> Outcome {
 }
 
 /// Every policy reaches somebody: what cannot page at all is for `check` to refuse.
-fn random_book(random: &mut Random) -> Book {
-    let minutes = |random: &mut Random| 1 + random.below(LONGEST_STEP.as_secs() / 60);
+fn random_book(random: &mut Chance) -> Book {
+    let minutes = |random: &mut Chance| 1 + random.below(LONGEST_STEP.as_secs() / 60);
     let steps = [
         ("ana", minutes(random)),
         ("ben", minutes(random)),
@@ -582,7 +581,7 @@ fn random_book(random: &mut Random) -> Book {
     book
 }
 
-fn random_rules(random: &mut Random, revision: u64) -> RuleSet {
+fn random_rules(random: &mut Chance, revision: u64) -> RuleSet {
     let words = WORDS.map(|(word, severity)| (word.to_owned(), severity));
     let spans = [Duration::ZERO, Duration::from_secs(45), LONGEST_OPEN];
     let (open_after, resolve_after) = (*random.of(&spans), *random.of(&spans));
