@@ -179,6 +179,7 @@
 //!   - `store/report.rs`: Recording a sender's report
 //!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
 //!   - `store/sled.rs`: The embedded engine
+//!     - `store/sled/apply.rs`: The applier
 //!     - `store/sled/keep.rs`: The keeper
 //!     - `store/sled/merge.rs`: Runs read as one
 //!     - `store/sled/recover.rs`: Opening the store
