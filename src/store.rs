@@ -6,6 +6,7 @@ pub mod commands;
 pub mod delivery;
 pub mod engine;
 pub mod error;
+mod gather;
 pub mod installation;
 pub mod intake;
 
@@ -26,7 +27,9 @@ pub mod group;
 mod keys;
 mod outbox;
 pub mod overlay;
+mod queue;
 mod read;
+mod rows;
 mod tx;
 
 pub use crate::store::error::Error;
@@ -36,12 +39,13 @@ pub use crate::store::tx::Tx;
 use crate::domain::incident::Incident;
 use crate::domain::oncall::{Book, Overrides};
 use crate::domain::rule::RuleSet;
-use crate::store::engine::{Class, Engine, Keep, Stage, Status, job};
+use crate::store::engine::{Class, Engine, Hint, Keep, Key, Stage, Status, job};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
 
 /// Incidents kept in memory.
 const CACHED_MAX: usize = 20_000;
@@ -90,14 +94,30 @@ pub struct Store {
     engine: Arc<dyn Engine>,
     cache: Arc<Cache>,
     wakes: Arc<Wakes>,
+    /// Reads that wait for a network: no more at once than there are connections.
+    reads: Option<Arc<Semaphore>>,
 }
+
+/// A read waits for others no longer than this.
+const READ_WAITS: Duration = Duration::from_secs(5);
 
 impl Store {
     pub fn new(engine: Arc<dyn Engine>) -> Self {
+        let (cache, wakes) = (Arc::<Cache>::default(), Arc::<Wakes>::default());
+        let (remembered, sleeping) = (Arc::clone(&cache), Arc::clone(&wakes));
+        engine.hear(Arc::new(move |hint| {
+            if hint == Hint::WentBack {
+                remembered.forget_all();
+            }
+            sleeping.engine.notify_one();
+            sleeping.delivery.notify_one();
+        }));
+        let reads = engine.reads_at_once().map(|n| Arc::new(Semaphore::new(n)));
         Self {
             engine,
-            cache: Arc::default(),
-            wakes: Arc::default(),
+            cache,
+            wakes,
+            reads,
         }
     }
 
@@ -111,9 +131,25 @@ impl Store {
         T: Send + 'static,
         R: Send + 'static,
     {
+        self.transact_foreseeing(class, Vec::new(), work).await
+    }
+
+    /// The same where it is known which records `work` will ask for.
+    pub(crate) async fn transact_foreseeing<T, R>(
+        &self,
+        class: Class,
+        foreseen: Vec<Key>,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // Whoever waited may have gone away; the transaction stands all the same.
-        self.submit(class, work, move |result| drop(sender.send(result)))?;
+        self.submit(class, foreseen, work, move |result| {
+            drop(sender.send(result));
+        })?;
         match receiver.await {
             Ok(result) => result,
             Err(_dropped) => Err(self.gone().into()),
@@ -131,14 +167,42 @@ impl Store {
         R: Send + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.submit(class, work, move |result| drop(sender.send(result)))?;
+        self.submit(class, Vec::new(), work, move |result| {
+            drop(sender.send(result));
+        })?;
         match receiver.recv() {
             Ok(result) => result,
             Err(_dropped) => Err(self.gone().into()),
         }
     }
 
-    /// Reads durable state.
+    /// Reads durable state, on a thread that may wait for it.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Some(reads) = &self.reads else {
+            return self.read(look);
+        };
+        let waiting = Arc::clone(reads).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(READ_WAITS, waiting).await else {
+            return Err(Error::Busy);
+        };
+        let store = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = store.read(look);
+            drop(permit);
+            looked
+        });
+        match looked.await {
+            Ok(looked) => looked,
+            Err(panicked) => Err(Error::Panicked {
+                why: panicked.to_string(),
+            }),
+        }
+    }
+
+    /// Reads durable state on the caller's thread, which must be none of an asynchronous runtime.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let view = self.engine.view();
         read(&Reader::durable(view.as_ref(), &self.cache))
@@ -159,6 +223,7 @@ impl Store {
     fn submit<T, R>(
         &self,
         class: Class,
+        foreseen: Vec<Key>,
         work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Failure<R>> + Send + 'static,
         answer: impl FnOnce(Result<T, Failure<R>>) + Send + 'static,
     ) -> Result<(), Error>
@@ -197,7 +262,8 @@ impl Store {
                 }
             });
         };
-        self.engine.submit(class, job(decide, tell))
+        self.engine
+            .submit(class, job(decide, tell).foreseeing(foreseen))
     }
 
     /// Nobody was told: the engine ended.
@@ -270,6 +336,11 @@ impl Cache {
         let mut cached = self.lock();
         cached.staged.clear();
         cached.overrides = None;
+    }
+
+    /// What was durable may be so no longer.
+    pub(crate) fn forget_all(&self) {
+        *self.lock() = Cached::default();
     }
 
     pub(crate) fn keep(&self, changed: Vec<Arc<Incident>>) {

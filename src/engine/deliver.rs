@@ -71,7 +71,7 @@ impl<'a> Delivery<'a> {
     /// Claims and begins to send what is due. Returns when the next page is due on a channel that has room.
     pub async fn begin_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         let mut next = None;
-        for (channel, first_at) in self.store.read(channels)? {
+        for (channel, first_at) in self.store.look(channels).await? {
             let room =
                 IN_FLIGHT_MAX.saturating_sub(self.per_channel.get(&channel).copied().unwrap_or(0));
             if room == 0 {

@@ -32,7 +32,10 @@ pub async fn ask(
         Ok(ticket) => ticket,
         Err(bad) => return Ok(refuse(bad)),
     };
-    let Some(incident) = store.read(|reader| reader.incident(ticket.incident))? else {
+    let Some(incident) = store
+        .look(move |reader| reader.incident(ticket.incident))
+        .await?
+    else {
         return Ok(refuse(BadLink::Forged));
     };
     let body = html! {
@@ -99,13 +102,15 @@ pub async fn incident(
     State(store): State<Store>,
     State(clock): State<Clock>,
 ) -> Result<Response, Problem> {
-    let found = store.read(|reader| {
-        let Some(incident) = reader.incident(number)? else {
-            return Ok(None);
-        };
-        let entries = reader.entries(number, 1, TIMELINE_SHOWN)?;
-        Ok(Some((incident, entries)))
-    })?;
+    let found = store
+        .look(move |reader| {
+            let Some(incident) = reader.incident(number)? else {
+                return Ok(None);
+            };
+            let entries = reader.entries(number, 1, TIMELINE_SHOWN)?;
+            Ok(Some((incident, entries)))
+        })
+        .await?;
     let Some((incident, entries)) = found else {
         return Err(Problem::not_found(format!("there is no incident {number}")));
     };

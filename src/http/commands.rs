@@ -113,7 +113,7 @@ async fn do_ask(
     let incident = store
         .transact(Class::Engine, move |tx| ask(tx, number, asked, &caller))
         .await?;
-    shown(store, &incident, now)
+    shown(store, &incident, now).await
 }
 
 fn text(name: &str, text: String) -> Result<String, Problem> {
@@ -208,7 +208,7 @@ pub async fn open(
     let incident = store
         .transact(Class::Engine, move |tx| report(tx, &reported, &caller))
         .await?;
-    Ok((StatusCode::CREATED, shown(&store, &incident, now)?))
+    Ok((StatusCode::CREATED, shown(&store, &incident, now).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -568,9 +568,10 @@ pub async fn resolve(
     };
     store.transact(Class::Engine, work).await?;
     let incident = store
-        .read(|reader| find(reader, number))?
+        .look(move |reader| find(reader, number))
+        .await?
         .ok_or_else(|| no_such(number))?;
-    shown(&store, &incident, now)
+    shown(&store, &incident, now).await
 }
 
 /// Resolves by hand an alert that has no incident.
@@ -587,7 +588,9 @@ pub async fn resolve_alone(
         resolve_alert(tx, None, fingerprint, &reason, &caller)
     };
     store.transact(Class::Engine, work).await?;
-    let listed = store.read(|reader| lists::listed(reader, fingerprint))?;
+    let listed = store
+        .look(move |reader| lists::listed(reader, fingerprint))
+        .await?;
     let listed =
         listed.ok_or_else(|| Problem::not_found(format!("there is no alert {fingerprint}")))?;
     Ok(Json(view::alert(&listed)))

@@ -84,16 +84,18 @@ pub async fn list(
         .transpose()?;
     let limit = limit(query.limit)?;
     let now = clock.now();
-    let (items, next) = store.read(|reader| {
-        let page = lists::incidents(reader, &filter, before, limit)?;
-        let mut items = Vec::with_capacity(page.items.len());
-        for number in page.items {
-            if let Some(incident) = reader.incident(number)? {
-                items.push(view::incident(&incident, reader.tally(number)?, now));
+    let (items, next) = store
+        .look(move |reader| {
+            let page = lists::incidents(reader, &filter, before, limit)?;
+            let mut items = Vec::with_capacity(page.items.len());
+            for number in page.items {
+                if let Some(incident) = reader.incident(number)? {
+                    items.push(view::incident(&incident, reader.tally(number)?, now));
+                }
             }
-        }
-        Ok((items, page.next))
-    })?;
+            Ok((items, page.next))
+        })
+        .await?;
     Ok(Json(view::list("incidents", items, next)))
 }
 
@@ -108,12 +110,13 @@ pub(super) fn no_such(number: u64) -> Problem {
     Problem::not_found(format!("there is no incident {number}"))
 }
 
-pub(super) fn shown(
+pub(super) async fn shown(
     store: &Store,
     incident: &Incident,
     now: Timestamp,
 ) -> Result<Json<Value>, Problem> {
-    let received = store.read(|reader| reader.tally(incident.number()))?;
+    let number = incident.number();
+    let received = store.look(move |reader| reader.tally(number)).await?;
     Ok(Json(view::incident(incident, received, now)))
 }
 
@@ -124,9 +127,10 @@ pub async fn show(
     State(clock): State<Clock>,
 ) -> Result<Json<Value>, Problem> {
     let incident = store
-        .read(|reader| find(reader, number))?
+        .look(move |reader| find(reader, number))
+        .await?
         .ok_or_else(|| no_such(number))?;
-    shown(&store, &incident, clock.now())
+    shown(&store, &incident, clock.now()).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,13 +165,16 @@ pub async fn timeline(
         .iter()
         .map(|token| token.name.clone())
         .collect();
-    let found = site.store.read(|reader| {
-        let Some(incident) = find(reader, number)? else {
-            return Ok(None);
-        };
-        let entries = reader.entries(number, from, from.saturating_add(most))?;
-        Ok(Some((incident, entries)))
-    })?;
+    let found = site
+        .store
+        .look(move |reader| {
+            let Some(incident) = find(reader, number)? else {
+                return Ok(None);
+            };
+            let entries = reader.entries(number, from, from.saturating_add(most))?;
+            Ok(Some((incident, entries)))
+        })
+        .await?;
     let (incident, entries) = found.ok_or_else(|| no_such(number))?;
     let last = entries.last().map_or(0, |entry| entry.seq);
     let next = (last != 0 && last < incident.seq).then(|| (last + 1).to_string());
@@ -190,10 +197,12 @@ pub async fn alerts(
         .map(|cursor| read_fingerprint(&cursor))
         .transpose()?;
     let limit = limit(query.limit)?;
-    let page = store.read(|reader| match reader.head(number)? {
-        Some(_) => lists::alerts_of(reader, number, after, limit).map(Some),
-        None => Ok(None),
-    })?;
+    let page = store
+        .look(move |reader| match reader.head(number)? {
+            Some(_) => lists::alerts_of(reader, number, after, limit).map(Some),
+            None => Ok(None),
+        })
+        .await?;
     let page = page.ok_or_else(|| no_such(number))?;
     Ok(Json(view::list(
         "alerts",
@@ -208,12 +217,14 @@ pub async fn pages(
     State(store): State<Store>,
     State(links): State<Arc<Links>>,
 ) -> Result<Json<Value>, Problem> {
-    let found = store.read(|reader| {
-        let Some(incident) = find(reader, number)? else {
-            return Ok(None);
-        };
-        Ok(Some((incident, reader.pages(number)?)))
-    })?;
+    let found = store
+        .look(move |reader| {
+            let Some(incident) = find(reader, number)? else {
+                return Ok(None);
+            };
+            Ok(Some((incident, reader.pages(number)?)))
+        })
+        .await?;
     let (incident, pages) = found.ok_or_else(|| no_such(number))?;
     let items = pages
         .iter()

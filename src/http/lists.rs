@@ -38,7 +38,9 @@ pub async fn alerts(
             None => return Err(Problem::bad_request(format!("bad cursor \"{cursor}\""))),
         },
     };
-    let page = store.read(|reader| lists::alerts(reader, query.status, before, limit))?;
+    let page = store
+        .look(move |reader| lists::alerts(reader, query.status, before, limit))
+        .await?;
     Ok(Json(view::list(
         "alerts",
         page.items.iter().map(view::alert).collect(),
@@ -57,7 +59,9 @@ pub async fn alert(
             .map_err(|error: crate::domain::alert::NotAFingerprint| {
                 Problem::bad_request(error.to_string())
             })?;
-    let listed = store.read(|reader| lists::listed(reader, fingerprint))?;
+    let listed = store
+        .look(move |reader| lists::listed(reader, fingerprint))
+        .await?;
     let listed =
         listed.ok_or_else(|| Problem::not_found(format!("there is no alert {fingerprint}")))?;
     Ok(Json(view::alert(&listed)))
@@ -88,7 +92,9 @@ pub async fn dead_letters(
             return Err(Problem::bad_request(format!("bad cursor \"{cursor}\"")));
         }
     };
-    let page = store.read(|reader| lists::dead_letters(reader, before, limit))?;
+    let page = store
+        .look(move |reader| lists::dead_letters(reader, before, limit))
+        .await?;
     let items = page
         .items
         .iter()
@@ -146,35 +152,37 @@ pub async fn actions(
     Query(query): Query<ActionQuery>,
 ) -> Result<Json<Value>, Problem> {
     let now = clock.now();
-    let items = store.read(|reader| {
-        let mut items = Vec::new();
-        for number in lists::open_incidents(reader)? {
-            let Some(incident) = reader.incident(number)? else {
-                continue;
-            };
-            for (index, action) in incident
-                .actions
-                .iter()
-                .enumerate()
-                .filter(|(_, action)| !action.is_ended())
-            {
-                let overdue = action.due.is_some_and(|due| due < now);
-                if query.overdue.is_none_or(|wanted| wanted == overdue) {
-                    items.push(json!({
-                        "incident": number,
-                        "index": index,
-                        "kind": action.kind,
-                        "title": action.title,
-                        "owner": action.owner,
-                        "due": action.due.map(view::instant),
-                        "priority": action.priority,
-                        "state": action.state(),
-                        "overdue": overdue,
-                    }));
+    let items = store
+        .look(move |reader| {
+            let mut items = Vec::new();
+            for number in lists::open_incidents(reader)? {
+                let Some(incident) = reader.incident(number)? else {
+                    continue;
+                };
+                for (index, action) in incident
+                    .actions
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, action)| !action.is_ended())
+                {
+                    let overdue = action.due.is_some_and(|due| due < now);
+                    if query.overdue.is_none_or(|wanted| wanted == overdue) {
+                        items.push(json!({
+                            "incident": number,
+                            "index": index,
+                            "kind": action.kind,
+                            "title": action.title,
+                            "owner": action.owner,
+                            "due": action.due.map(view::instant),
+                            "priority": action.priority,
+                            "state": action.state(),
+                            "overdue": overdue,
+                        }));
+                    }
                 }
             }
-        }
-        Ok(items)
-    })?;
+            Ok(items)
+        })
+        .await?;
     Ok(Json(view::list("actions", items, None)))
 }

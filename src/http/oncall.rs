@@ -36,7 +36,7 @@ pub async fn now(
     State(clock): State<Clock>,
 ) -> Result<Json<Value>, Problem> {
     let now = clock.now();
-    let overrides = store.read(|reader| reader.overrides())?;
+    let overrides = store.look(move |reader| reader.overrides()).await?;
     let book = Arc::clone(&live.load().in_force.book);
     let oncall = OnCall {
         book: &book,
@@ -100,7 +100,7 @@ pub async fn shifts(
     }
     let book = Arc::clone(&live.load().in_force.book);
     let schedule = book.schedules.get(&name).ok_or_else(|| no_such(&name))?;
-    let overrides = store.read(|reader| reader.overrides())?;
+    let overrides = store.look(move |reader| reader.overrides()).await?;
     let shifts = schedule.shifts(overrides.of(&name), from, to);
     let items = shifts
         .iter()
@@ -131,7 +131,7 @@ pub async fn overrides(
     if !live.load().in_force.book.schedules.contains_key(&name) {
         return Err(no_such(&name));
     }
-    let overrides = store.read(|reader| reader.overrides())?;
+    let overrides = store.look(move |reader| reader.overrides()).await?;
     Ok(Json(view::list(
         "overrides",
         overrides

@@ -111,7 +111,11 @@ impl From<Error> for Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         match error {
-            Error::Busy | Error::Full | Error::Closed => {
+            Error::Busy
+            | Error::Full
+            | Error::Closed
+            | Error::Unreachable { .. }
+            | Error::Uncertain { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
             Error::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
@@ -131,6 +135,8 @@ impl From<&Error> for Problem {
             | Error::Corrupt { .. }
             | Error::Locked { .. }
             | Error::NewerSchema { .. }
+            | Error::Database { .. }
+            | Error::NewerTables { .. }
             | Error::NotEmpty { .. } => {
                 tracing::error!(error = chain(error), "the store failed");
                 Self::failing()

@@ -1,6 +1,6 @@
 //! What a store engine does: jobs that decide against the state, gathered into groups that are durable before anybody is answered.
 
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Moment, Timestamp};
 use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::overlay::Layered;
@@ -43,6 +43,12 @@ pub trait Reads {
 
     /// The records with `from <= key < to` in order, until `each` says `Break`.
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error>;
+
+    /// These records will be asked for: who reads over a network brings them all at once.
+    fn foresee(&self, keys: &[Key]) -> Result<(), Error> {
+        let _none_are_far_away = keys;
+        Ok(())
+    }
 }
 
 /// The state as a job sees it: committed, and over that what its group changed so far, itself included.
@@ -129,6 +135,10 @@ impl Reads for Stage<'_> {
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
         Layered::new(self.committed, self.group).scan(from, to, order, each)
     }
+
+    fn foresee(&self, keys: &[Key]) -> Result<(), Error> {
+        self.committed.foresee(keys)
+    }
 }
 
 impl fmt::Debug for Stage<'_> {
@@ -151,16 +161,53 @@ pub enum Keep {
 /// Called once the group is on disk, or could not be brought there.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<Error>>) + Send>;
 
-/// Decides and changes; runs once, alone, on the engine's writer.
-pub type Job = Box<dyn FnOnce(&mut Stage<'_>) -> (Keep, Done) + Send>;
+/// Decides and changes; where there is nothing to decide against, it is told why, and changes nothing.
+type Decide = Box<dyn FnOnce(Result<&mut Stage<'_>, Arc<Error>>) -> (Keep, Done) + Send>;
+
+/// What is to be decided; it runs once, alone, on the engine's writer.
+pub struct Job {
+    /// Records that it will ask for, where that is known before it runs.
+    pub foreseen: Vec<Key>,
+    decide: Decide,
+}
+
+impl Job {
+    pub fn run(self, stage: &mut Stage<'_>) -> (Keep, Done) {
+        (self.decide)(Ok(stage))
+    }
+
+    /// Tells who asked that it was not run.
+    pub fn refuse(self, why: Arc<Error>) {
+        let (_keep, done) = (self.decide)(Err(why));
+        done(Ok(()));
+    }
+
+    /// The same, which will ask for these records.
+    pub fn foreseeing(mut self, keys: Vec<Key>) -> Self {
+        self.foreseen = keys;
+        self
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("foreseen", &self.foreseen.len())
+            .finish_non_exhaustive()
+    }
+}
 
 /// A job that decides by `decide` and always answers: with the decision once the group is durable, or with why it is not.
 pub fn job<T: Send + 'static>(
     decide: impl FnOnce(&mut Stage<'_>) -> (Keep, T) + Send + 'static,
     answer: impl FnOnce(Result<T, Arc<Error>>) + Send + 'static,
 ) -> Job {
-    Box::new(
-        move |stage| match catch_unwind(AssertUnwindSafe(|| decide(stage))) {
+    let decide: Decide = Box::new(move |stage| {
+        let stage = match stage {
+            Ok(stage) => stage,
+            Err(why) => return (Keep::No, Box::new(move |_group| answer(Err(why)))),
+        };
+        match catch_unwind(AssertUnwindSafe(|| decide(stage))) {
             Ok((keep, decision)) => {
                 let done = move |result: Result<(), Arc<Error>>| answer(result.map(|()| decision));
                 (keep, Box::new(done))
@@ -170,8 +217,12 @@ pub fn job<T: Send + 'static>(
                 let error = Arc::new(Error::Panicked { why });
                 (Keep::No, Box::new(move |_group| answer(Err(error))))
             }
-        },
-    )
+        }
+    });
+    Job {
+        foreseen: Vec::new(),
+        decide,
+    }
 }
 
 /// What a panic said.
@@ -194,11 +245,22 @@ pub enum Class {
     Engine,
 }
 
+/// What an engine that several processes share tells of the others. It may be late, or lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Another process changed something.
+    Changed,
+    /// The store went back behind what it had said was durable: what was remembered of it is not to be believed.
+    WentBack,
+}
+
+/// Who hears of that.
+pub type Hear = Arc<dyn Fn(Hint) + Send + Sync>;
+
 /// A store below the domain: keys, values, groups.
 pub trait Engine: Send + Sync + fmt::Debug {
     /// Runs the job in the next group; its `Done` is called once that is durable, or failed.
     /// Refused at once, without running it: `Busy`, `Full`, `Poisoned`, `Closed`.
-    /// A job that panics has made no `Done`; [`job`] makes jobs that answer even so.
     fn submit(&self, class: Class, job: Job) -> Result<(), Error>;
 
     /// Reads of durable state on the caller's thread, as of one sequence. Hold it briefly.
@@ -214,6 +276,26 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Finishes what waits, syncs, and stops the engine's threads.
     fn close(&self) -> Result<(), Error>;
+
+    /// Whether other processes work on the same store.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// How many reads may go on at once, where they wait for a network: such are not for the threads of the runtime.
+    fn reads_at_once(&self) -> Option<usize> {
+        None
+    }
+
+    /// Tells of other processes from now on.
+    fn hear(&self, hear: Hear) {
+        let _there_are_no_others = hear;
+    }
+
+    /// What the clock of a shared store showed, and beside it our own time when it did.
+    fn clock(&self) -> Option<Moment> {
+        None
+    }
 }
 
 /// How an engine is doing, for the health page and the metrics.
@@ -237,6 +319,8 @@ pub struct Status {
     pub last_sync_ms: u64,
     /// Whether intake was last refused for want of room.
     pub full: bool,
+    /// Why nothing is written and read for now: it goes on by itself.
+    pub unreachable: Option<String>,
     /// Why nothing is written any more.
     pub poisoned: Option<String>,
     pub last_error: Option<String>,

@@ -46,6 +46,20 @@ pub enum Error {
         found: u32,
         known: u32,
     },
+    /// There is no connection to the database, or it was lost before anything was kept.
+    #[error("the database cannot be reached: {why}")]
+    Unreachable { why: String },
+    /// The connection was lost while the database was keeping it.
+    #[error("the database did not say whether this was kept: {why}")]
+    Uncertain { why: String },
+    /// The database said no. `what` completes "cannot …".
+    #[error("cannot {what}: {why}")]
+    Database { what: String, why: String },
+    /// A later version of the program has made the tables.
+    #[error(
+        "the tables have version {found}, this program knows up to {known}: run a newer version of the program"
+    )]
+    NewerTables { found: i32, known: i32 },
     /// A backup is restored into an empty directory only.
     #[error("{} is not empty", path.display())]
     NotEmpty { path: PathBuf },
@@ -94,7 +108,14 @@ impl Error {
                 bytes: *bytes,
                 most: *most,
             },
+            Self::Unreachable { why } => Self::Unreachable { why: why.clone() },
+            Self::Uncertain { why } => Self::Uncertain { why: why.clone() },
+            Self::Database { what, why } => Self::Database {
+                what: what.clone(),
+                why: why.clone(),
+            },
             Self::Io { .. }
+            | Self::NewerTables { .. }
             | Self::Corrupt { .. }
             | Self::Locked { .. }
             | Self::NewerSchema { .. }

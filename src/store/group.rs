@@ -1,5 +1,6 @@
 //! How the changes of a group are written as the payload of a journal frame: a count, then for each key whether it is put, its length, it, and its value likewise.
 
+use crate::store::engine::Key;
 use crate::store::overlay::Changes;
 
 /// The schema of payloads that are written; those up to it can be read.
@@ -38,6 +39,22 @@ pub fn decode(payload: &[u8]) -> Result<Changes, String> {
         return Err(format!("{} bytes follow the last change", rest.len()));
     }
     Ok(changes)
+}
+
+/// Keys, one after the other.
+pub(crate) fn encode_keys<'k>(keys: impl Iterator<Item = &'k Key>) -> Vec<u8> {
+    let mut out = Vec::new();
+    keys.for_each(|key| bytes(&mut out, key));
+    out
+}
+
+/// The keys that were written so.
+pub(crate) fn decode_keys(mut rest: &[u8]) -> Result<Vec<Key>, String> {
+    let mut keys = Vec::new();
+    while !rest.is_empty() {
+        keys.push(Key::from_slice(take_bytes(&mut rest)?));
+    }
+    Ok(keys)
 }
 
 fn length(out: &mut Vec<u8>, length: usize) {

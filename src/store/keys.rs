@@ -9,7 +9,7 @@ const ALERT: u8 = b'A';
 const SEEN: u8 = b'S';
 const CHANGED: u8 = b'J';
 const CHECK: u8 = b'R';
-const EVENT: u8 = b'E';
+pub(crate) const EVENT: u8 = b'E';
 const HEAD: u8 = b'H';
 const OPEN: u8 = b'o';
 const KEY: u8 = b'K';
@@ -18,7 +18,7 @@ const TALLY: u8 = b'C';
 const PAGE: u8 = b'P';
 const OUTBOX: u8 = b'Q';
 const DEAD_LETTER: u8 = b'X';
-const TRANSITION: u8 = b'T';
+pub(crate) const TRANSITION: u8 = b'T';
 const IDEMPOTENCY: u8 = b'I';
 const IDEMPOTENCY_ENDS: u8 = b'i';
 const PENDING: u8 = b'W';
@@ -26,9 +26,41 @@ const PENDING_DUE: u8 = b'V';
 const OVERRIDE: u8 = b'O';
 const QUARANTINE: u8 = b'z';
 const UNTOLD: u8 = b'u';
+const REPLICA: u8 = b'B';
 
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
+
+/// Tables of which single records are asked for; the others are scanned.
+pub(crate) const ASKED_FOR: &[u8] = &[
+    META,
+    ALERT,
+    SEEN,
+    CHECK,
+    HEAD,
+    KEY,
+    TALLY,
+    PAGE,
+    IDEMPOTENCY,
+    PENDING,
+    QUARANTINE,
+    REPLICA,
+];
+
+/// Tables that stay small and are rewritten all the time.
+pub(crate) const WORK: &[u8] = &[
+    META,
+    OPEN,
+    DUE,
+    TALLY,
+    OUTBOX,
+    IDEMPOTENCY_ENDS,
+    PENDING,
+    PENDING_DUE,
+    QUARANTINE,
+    UNTOLD,
+    REPLICA,
+];
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
 fn instant(at: Timestamp) -> [u8; 8] {
@@ -283,6 +315,15 @@ pub(crate) fn read_untold(key: &[u8]) -> Option<(u64, Fingerprint)> {
     let number: [u8; 8] = key.get(1..9)?.try_into().ok()?;
     let fingerprint = last_number(key).map(Fingerprint)?;
     Some((u64::from_be_bytes(number), fingerprint))
+}
+
+/// A process that works on a shared store.
+pub(crate) fn replica(id: u64) -> Key {
+    key(REPLICA, &[&id.to_be_bytes()])
+}
+
+pub(crate) fn all_replicas() -> Key {
+    key(REPLICA, &[])
 }
 
 #[cfg(test)]

@@ -20,8 +20,6 @@ use crate::store::overlay::range;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -103,9 +101,7 @@ impl MemoryEngine {
 
 impl Engine for MemoryEngine {
     fn submit(&self, _class: Class, job: Job) -> Result<(), Error> {
-        let Some((done, result)) = self.lock().run(job)? else {
-            return Ok(());
-        };
+        let (done, result) = self.lock().run(job)?;
         // The lock is given back, so that `Done` may submit the next job.
         done(result);
         Ok(())
@@ -147,8 +143,8 @@ impl Engine for MemoryEngine {
 }
 
 impl Inner {
-    /// Runs one job; what to tell whom, or nothing where it panicked.
-    fn run(&mut self, job: Job) -> Result<Option<Answer>, Error> {
+    /// Runs one job; what to tell whom.
+    fn run(&mut self, job: Job) -> Result<Answer, Error> {
         match &self.stopped {
             Some(Error::Closed) => return Err(Error::Closed),
             Some(other) => {
@@ -160,14 +156,12 @@ impl Inner {
         let committed = Map(Arc::clone(&self.map));
         let mut changes = Changes::new();
         let mut stage = Stage::new(&committed, &mut changes);
-        let Ok((keep, done)) = catch_unwind(AssertUnwindSafe(|| job(&mut stage))) else {
-            return Ok(None);
-        };
+        let (keep, done) = job.run(&mut stage);
         drop(committed);
         if keep == Keep::No || changes.is_empty() {
-            return Ok(Some((done, Ok(()))));
+            return Ok((done, Ok(())));
         }
-        Ok(Some((done, self.commit(changes))))
+        Ok((done, self.commit(changes)))
     }
 
     fn commit(&mut self, changes: Changes) -> Result<(), Arc<Error>> {

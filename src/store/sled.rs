@@ -9,7 +9,6 @@ mod apply;
 mod keep;
 mod merge;
 mod recover;
-mod rows;
 mod run;
 mod snapshot;
 mod state;
@@ -32,12 +31,13 @@ use crate::store::error::Error;
 use crate::store::journal;
 use crate::store::keys;
 use crate::store::overlay::Overlay;
+use crate::store::queue::Queue;
 pub(crate) use snapshot::backup_name;
 use state::Runs;
 use state::State;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -60,9 +60,8 @@ const CHECKPOINT: &str = "checkpoint";
 const BUILDING: &str = "building";
 const DAMAGED: &str = "damaged";
 
-/// Jobs that may wait, of each class.
-const INTAKE_QUEUE: usize = 4_096;
-const ENGINE_QUEUE: usize = 4_096;
+/// Records that the writer remembers.
+const ROWS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("a number that is not 0");
 
 /// How big things get, and what the engine needs from outside.
 #[derive(Clone, Debug)]
@@ -125,34 +124,12 @@ struct Shared {
     state: State,
     /// One checkpoint or backup at a time: a backup reads segments that a checkpoint would remove.
     maintenance: Mutex<()>,
-    queues: Mutex<Queues>,
-    work: Condvar,
+    queue: Queue,
     recent: Mutex<Recent>,
     moved: Condvar,
     facts: Mutex<Status>,
     /// Held for as long as the store is open.
     _lock: File,
-}
-
-#[derive(Debug, Default)]
-struct Queues {
-    engine: VecDeque<Waiting>,
-    intake: VecDeque<Waiting>,
-    closing: bool,
-    poisoned: Option<String>,
-}
-
-struct Waiting {
-    class: Class,
-    job: Job,
-}
-
-impl std::fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiting")
-            .field("class", &self.class)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What is durable, and how far the state is behind.
@@ -183,8 +160,7 @@ impl SledEngine {
             settings,
             state: opened.state,
             maintenance: Mutex::default(),
-            queues: Mutex::default(),
-            work: Condvar::new(),
+            queue: Queue::default(),
             recent: Mutex::new(Recent {
                 durable: opened.journal.sequence(),
                 applied: opened.journal.sequence(),
@@ -232,24 +208,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Engine for SledEngine {
     fn submit(&self, class: Class, job: Job) -> Result<(), Error> {
-        let mut queues = lock(&self.shared.queues);
-        if let Some(why) = &queues.poisoned {
-            return Err(Error::Poisoned { why: why.clone() });
-        }
-        if queues.closing {
-            return Err(Error::Closed);
-        }
-        let (queue, most) = match class {
-            Class::Intake => (&mut queues.intake, INTAKE_QUEUE),
-            Class::Engine => (&mut queues.engine, ENGINE_QUEUE),
-        };
-        if queue.len() >= most {
-            return Err(Error::Busy);
-        }
-        queue.push_back(Waiting { class, job });
-        drop(queues);
-        self.shared.work.notify_one();
-        Ok(())
+        self.shared.queue.push(class, job)
     }
 
     fn view(&self) -> Box<dyn Reads + '_> {
@@ -257,12 +216,6 @@ impl Engine for SledEngine {
     }
 
     fn status(&self) -> Status {
-        let poisoned;
-        let n_waiting = {
-            let queues = lock(&self.shared.queues);
-            poisoned = queues.poisoned.clone();
-            queues.engine.len() + queues.intake.len()
-        };
         let recent = lock(&self.shared.recent);
         let (sequence, applied) = (recent.durable, recent.applied);
         let overlay_bytes = recent.overlay.bytes();
@@ -275,9 +228,9 @@ impl Engine for SledEngine {
             applied,
             journal_bytes: segments.iter().map(|segment| segment.size_bytes).sum(),
             n_segments: segments.len(),
-            n_waiting,
+            n_waiting: self.shared.queue.n_waiting(),
             overlay_bytes,
-            poisoned,
+            poisoned: self.shared.queue.poisoned(),
             ..facts
         }
     }
@@ -296,8 +249,7 @@ impl Engine for SledEngine {
         let Some(writer) = threads.writer.take() else {
             return Ok(());
         };
-        lock(&self.shared.queues).closing = true;
-        self.shared.work.notify_all();
+        self.shared.queue.close();
         let mut all_ended = writer.join().is_ok();
         lock(&self.shared.recent).closing = true;
         self.shared.moved.notify_all();
@@ -308,7 +260,7 @@ impl Engine for SledEngine {
             let why = "a thread of the store panicked".to_owned();
             return Err(Error::Poisoned { why });
         }
-        if let Some(why) = lock(&self.shared.queues).poisoned.clone() {
+        if let Some(why) = self.shared.queue.poisoned() {
             return Err(Error::Poisoned { why });
         }
         let _one_at_a_time = lock(&self.shared.maintenance);
@@ -343,9 +295,7 @@ impl Shared {
 
     /// From now on everything is refused.
     fn poison(&self, why: &str) {
-        lock(&self.queues)
-            .poisoned
-            .get_or_insert_with(|| why.to_owned());
+        self.queue.poison(why);
         lock(&self.facts).last_error = Some(why.to_owned());
     }
 
@@ -357,13 +307,7 @@ impl Shared {
             .stuck
             .get_or_insert_with(|| why.to_owned());
         self.moved.notify_all();
-        let mut queues = lock(&self.queues);
-        let waiting = (
-            std::mem::take(&mut queues.engine),
-            std::mem::take(&mut queues.intake),
-        );
-        drop(queues);
-        drop(waiting);
+        self.queue.drop_all();
     }
 
     /// The state failed: what it lacks is in the journal, and stays in memory for reads. It has to be opened again to go on.

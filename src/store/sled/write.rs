@@ -2,82 +2,35 @@
 
 use crate::store::disk::free_bytes;
 use crate::store::engine::Class;
-use crate::store::engine::Done;
-use crate::store::engine::Job;
-use crate::store::engine::Keep;
-use crate::store::engine::Reads;
-use crate::store::engine::Stage;
-use crate::store::engine::panic_text;
 use crate::store::error::Error;
+use crate::store::gather::GROUP_BYTES;
+use crate::store::gather::Group;
+use crate::store::gather::JOB_BYTES;
 use crate::store::group;
 use crate::store::journal::Journal;
 use crate::store::journal::MAX_PAYLOAD_BYTES;
 use crate::store::journal::Room;
-use crate::store::overlay::Changes;
+use crate::store::queue::Waiting;
+use crate::store::rows::Rows;
+use crate::store::sled::ROWS_MAX;
 use crate::store::sled::Shared;
-use crate::store::sled::Waiting;
 use crate::store::sled::lock;
-use crate::store::sled::rows::Rows;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
-/// A group takes no further job past either.
-const GROUP_JOBS: usize = 1_024;
-const GROUP_BYTES: usize = 4 << 20;
-
-/// What one job may change.
-const JOB_BYTES: usize = 16 << 20;
-
 // A group below its bound and one more job fit a frame.
 const _: () = assert!(GROUP_BYTES + JOB_BYTES < MAX_PAYLOAD_BYTES);
-
-/// What jobs of one group changed so far, and whom to tell.
-#[derive(Default)]
-struct Group {
-    changes: Changes,
-    bytes: usize,
-    has_engine: bool,
-    /// Intake that wanted to change something.
-    has_intake: bool,
-    /// Who is answered in order, with the error that is theirs alone.
-    answers: Vec<(Done, Option<Arc<Error>>)>,
-}
 
 impl Shared {
     /// Writes groups until the store is closed and nothing waits.
     pub(super) fn write(&self, mut journal: Journal) {
         lock(&self.facts).reserve_bytes = journal.reserve_bytes();
-        let mut rows = Rows::new(self.settings.remembered);
-        while let Some(first) = self.wait_for_job() {
+        let mut rows = Rows::new(self.settings.remembered, ROWS_MAX);
+        while let Some(first) = self.queue.wait() {
             self.wait_for_overlay();
             let group = self.gather(first, &rows, &mut journal);
             self.commit(group, &mut rows, &mut journal);
         }
-    }
-
-    fn wait_for_job(&self) -> Option<Waiting> {
-        let mut queues = lock(&self.queues);
-        loop {
-            let next = queues.engine.pop_front();
-            if let Some(waiting) = next.or_else(|| queues.intake.pop_front()) {
-                return Some(waiting);
-            }
-            if queues.closing {
-                return None;
-            }
-            queues = self
-                .work
-                .wait(queues)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn next_job(&self) -> Option<Waiting> {
-        let mut queues = lock(&self.queues);
-        let next = queues.engine.pop_front();
-        next.or_else(|| queues.intake.pop_front())
     }
 
     /// Waits until what lies in memory is below its bound again; while the state is stuck that will not be.
@@ -112,8 +65,8 @@ impl Shared {
                 }
             };
             group.run(&view, class, job, refusal);
-            let more = n_jobs < GROUP_JOBS && group.bytes < GROUP_BYTES;
-            next = more.then(|| self.next_job()).flatten();
+            let more = group.has_room(n_jobs);
+            next = more.then(|| self.queue.next()).flatten();
         }
         group
     }
@@ -152,11 +105,14 @@ impl Shared {
         (recent.full && at_bound).then(|| Arc::new(Error::Full))
     }
 
-    fn commit(&self, group: Group, rows: &mut Rows, journal: &mut Journal) {
+    fn commit(&self, mut group: Group, rows: &mut Rows, journal: &mut Journal) {
         let result = self.make_durable(&group, journal).map_err(Arc::new);
         lock(&self.facts).reserve_bytes = journal.reserve_bytes();
         if group.has_intake {
-            self.note_room(group.full(&result));
+            let is_full = group
+                .errors(&result)
+                .any(|error| matches!(error, Error::Full));
+            self.note_room(is_full);
         }
         if result.is_ok() && !group.changes.is_empty() {
             rows.follow(&group.changes);
@@ -165,9 +121,11 @@ impl Shared {
             recent.durable = journal.sequence();
             let bytes = u64::try_from(group.bytes).unwrap_or(u64::MAX);
             recent.unchecked_bytes = recent.unchecked_bytes.saturating_add(bytes);
-            recent
-                .overlay
-                .push(journal.sequence(), group.changes, frozen);
+            recent.overlay.push(
+                journal.sequence(),
+                std::mem::take(&mut group.changes),
+                frozen,
+            );
             // Applier and keeper look by themselves when nothing comes; they are woken only when there is enough for them.
             let is_enough = recent.overlay.bytes() >= self.settings.apply_bytes
                 || recent.unchecked_bytes >= self.settings.checkpoint_bytes;
@@ -176,19 +134,11 @@ impl Shared {
                 self.moved.notify_all();
             }
         }
-        for (done, own) in group.answers {
-            let answer = match own {
-                Some(error) => Err(error),
-                None => result.clone(),
-            };
-            if catch_unwind(AssertUnwindSafe(|| done(answer))).is_err() {
-                tracing::error!("what a job had to tell panicked");
-            }
-        }
+        group.answer(&result);
     }
 
     fn make_durable(&self, group: &Group, journal: &mut Journal) -> Result<(), Error> {
-        if let Some(why) = lock(&self.queues).poisoned.clone() {
+        if let Some(why) = self.queue.poisoned() {
             return Err(Error::Poisoned { why });
         }
         if group.changes.is_empty() {
@@ -209,52 +159,5 @@ impl Shared {
             lock(&self.facts).last_error = Some(error.to_string());
         }
         appended.map(|_sequence| ())
-    }
-}
-
-impl Group {
-    /// Whether one of its jobs found no room.
-    fn full(&self, result: &Result<(), Arc<Error>>) -> bool {
-        let own = self
-            .answers
-            .iter()
-            .filter_map(|(_done, own)| own.as_deref());
-        own.chain(result.as_ref().err().map(AsRef::as_ref))
-            .any(|error| matches!(error, Error::Full))
-    }
-
-    /// Runs a job and keeps what it wants to keep, unless it may not.
-    fn run(&mut self, view: &dyn Reads, class: Class, job: Job, refusal: Option<Arc<Error>>) {
-        let mut stage = Stage::new(view, &mut self.changes);
-        // A panic drops the job with whoever waits on it, and nothing of it stays.
-        let (keep, done) = match catch_unwind(AssertUnwindSafe(|| job(&mut stage))) {
-            Ok(ran) => ran,
-            Err(payload) => {
-                stage.undo();
-                let text = panic_text(payload.as_ref());
-                tracing::error!("a job panicked, its changes are dropped: {text}");
-                return;
-            }
-        };
-        if keep == Keep::No || stage.is_unchanged() {
-            stage.undo();
-            self.answers.push((done, None));
-            return;
-        }
-        self.has_intake |= class == Class::Intake;
-        let bytes = stage.bytes();
-        let too_large = || {
-            let bytes = usize::try_from(bytes).unwrap_or(0);
-            let most = JOB_BYTES;
-            (bytes > most).then(|| Arc::new(Error::TooLarge { bytes, most }))
-        };
-        if let Some(why) = refusal.or_else(too_large) {
-            stage.undo();
-            self.answers.push((done, Some(why)));
-            return;
-        }
-        self.bytes = self.bytes.saturating_add_signed(bytes);
-        self.has_engine |= class == Class::Engine;
-        self.answers.push((done, None));
     }
 }

@@ -1,5 +1,5 @@
-//! Records that the writer asks for again and again: as they are in durable state, so that most jobs look them up in one place
-//! and not in every layer and run. That a record is not there is remembered, too.
+//! Records that a writer asks for again and again: as they are in durable state, so that most jobs look them up in one place
+//! and not in every layer and run, or over the network. That a record is not there is remembered, too.
 
 use crate::store::engine::Each;
 use crate::store::engine::Key;
@@ -12,28 +12,28 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 
-/// Records that are remembered, and how big one may be.
-const ROWS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("a number that is not 0");
+/// How big a record may be that is remembered.
 const ROW_BYTES_MAX: usize = 2 << 10;
 
-/// What is remembered. Nothing but the writer changes durable state, and it alone has this.
+/// What is remembered. The writer alone has this, and it hears of everything that changes durable state.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// First bytes of the keys that are.
     tables: &'static [u8],
     rows: RefCell<LruCache<Key, Option<Vec<u8>>>>,
 }
 
 impl Rows {
-    pub(super) fn new(tables: &'static [u8]) -> Self {
+    /// Of these tables, at most so many records.
+    pub(crate) fn new(tables: &'static [u8], most: NonZeroUsize) -> Self {
         Self {
             tables,
-            rows: RefCell::new(LruCache::new(ROWS_MAX)),
+            rows: RefCell::new(LruCache::new(most)),
         }
     }
 
     /// These changes are durable now.
-    pub(super) fn follow(&mut self, changes: &Changes) {
+    pub(crate) fn follow(&mut self, changes: &Changes) {
         let rows = self.rows.get_mut();
         for (key, value) in changes {
             if !holds(self.tables, key) {
@@ -47,8 +47,33 @@ impl Rows {
         }
     }
 
+    /// These were changed by somebody else.
+    pub(crate) fn forget(&mut self, key: &[u8]) {
+        self.rows.get_mut().pop(key);
+    }
+
+    pub(crate) fn forget_all(&mut self) {
+        self.rows.get_mut().clear();
+    }
+
+    /// Whether it is known how this record is, so that nobody need ask below.
+    pub(crate) fn knows(&self, key: &[u8]) -> bool {
+        self.rows.borrow().contains(key)
+    }
+
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        holds(self.tables, key)
+    }
+
+    /// This is how a record is, or that there is none.
+    pub(crate) fn remember(&self, key: Key, value: Option<Vec<u8>>) {
+        if !is_too_large(value.as_deref()) {
+            self.rows.borrow_mut().put(key, value);
+        }
+    }
+
     /// `below`, with what is remembered of it.
-    pub(super) fn over<'a>(&'a self, below: &'a dyn Reads) -> Remembered<'a> {
+    pub(crate) fn over<'a>(&'a self, below: &'a dyn Reads) -> Remembered<'a> {
         Remembered { below, rows: self }
     }
 }
@@ -62,7 +87,7 @@ fn is_too_large(value: Option<&[u8]>) -> bool {
 }
 
 /// Durable state as the writer reads it.
-pub(super) struct Remembered<'a> {
+pub(crate) struct Remembered<'a> {
     below: &'a dyn Reads,
     rows: &'a Rows,
 }
@@ -77,14 +102,21 @@ impl Reads for Remembered<'_> {
             return Ok(row.map(Cow::Owned));
         }
         let found = self.below.get(key)?;
-        if !is_too_large(found.as_deref()) {
-            let row = found.as_deref().map(<[u8]>::to_vec);
-            self.rows.rows.borrow_mut().put(Key::from_slice(key), row);
-        }
+        let row = found.as_deref().map(<[u8]>::to_vec);
+        self.rows.remember(Key::from_slice(key), row);
         Ok(found)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
         self.below.scan(from, to, order, each)
+    }
+
+    fn foresee(&self, keys: &[Key]) -> Result<(), Error> {
+        let unknown: Vec<Key> = keys
+            .iter()
+            .filter(|key| !self.rows.knows(key))
+            .cloned()
+            .collect();
+        self.below.foresee(&unknown)
     }
 }
