@@ -4,10 +4,11 @@
 pub mod files;
 
 use crate::clock::{self, Clock};
-use crate::config::Environment;
+use crate::config::{self, Environment};
 use crate::domain::time::Timestamp;
 use crate::engine::deliver::{self, Delivery};
 use crate::engine::link::Links;
+use crate::engine::replicas::{BEATS_EVERY, Replicas, depart};
 use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
 use crate::http::body::Memory;
 use crate::http::connection;
@@ -19,12 +20,13 @@ use crate::pager::Swapped;
 use crate::store::delivery::release_claims;
 use crate::store::engine::Class;
 use crate::store::installation::{Installation, installation};
+use crate::store::postgres::{self, PostgresEngine};
 use crate::store::sled::{Settings, SledEngine};
 use crate::store::sweep::Retention;
 use crate::store::{Error, InForce, Store, unrefused};
 use crate::telemetry;
 use anyhow::{Context, anyhow, bail};
-use files::{Files, read};
+use files::{Files, StoreAt, read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,11 +34,18 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long requests that were taken may still run after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How often it is tried to reach a database at the start, and how long between two tries.
+const OPEN_TRIES: u32 = 30;
+const OPEN_TRIED_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the watchdog is fed while the engine waits for a database.
+const FED_EVERY: Duration = Duration::from_secs(5);
 
 /// After a pass the engine is not woken for so long, and the delivery not after a look: under load each would look after every
 /// group, and find nothing.
@@ -79,7 +88,7 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
-    let store = open_store(files::store_dir(&config.store)?).await?;
+    let store = open_store(&config.store).await?;
     let links = Arc::new(links(&store, &config.server.public_url).await?);
     let pager = Arc::new(Swapped::new(channels));
     let live = Arc::new(LiveSite::new(current));
@@ -92,7 +101,7 @@ pub async fn serve(
         .local_addr()
         .context("cannot read the address that was bound")?;
 
-    let clock = Clock::system();
+    let clock = clock_of(&store);
     let ending = CancellationToken::new();
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let retention = Retention {
@@ -107,6 +116,16 @@ pub async fn serve(
         clock.clone(),
         ending.clone(),
     ));
+    if let Some(replicas) = Replicas::of(&store) {
+        tasks.spawn(meet(
+            replicas,
+            store.clone(),
+            health.clone(),
+            Arc::clone(&live),
+            clock.clone(),
+            ending.clone(),
+        ));
+    }
     tasks.spawn(send(
         store.clone(),
         Arc::clone(&pager),
@@ -139,6 +158,9 @@ pub async fn serve(
     }
     let ended = run_to_end(&mut tasks, &ending).await;
     notify(&[sd_notify::NotifyState::Stopping]);
+    if let Err(error) = depart(&store, clock_of(&store).now()).await {
+        tracing::warn!(%error, "the other replicas were not told that this one ends");
+    }
     let closed = tokio::task::spawn_blocking(move || store.engine().close()).await;
     ended?;
     closed
@@ -171,7 +193,26 @@ async fn run_to_end(
     result
 }
 
-async fn open_store(dir: PathBuf) -> anyhow::Result<Store> {
+/// Replicas go by the clock of the store they share.
+fn clock_of(store: &Store) -> Clock {
+    match store.engine().replica() {
+        Some(_) => {
+            let engine = Arc::clone(store.engine());
+            Clock::following(move || engine.clock())
+        }
+        None => Clock::system(),
+    }
+}
+
+/// Opens the store that the configuration names.
+async fn open_store(config: &config::store::Store) -> anyhow::Result<Store> {
+    match files::store_at(config).map_err(|finding| BadFiles(format!("{finding}\n")))? {
+        StoreAt::Sled(dir) => open_embedded(dir).await,
+        StoreAt::Postgres(settings) => open_shared(*settings).await,
+    }
+}
+
+async fn open_embedded(dir: PathBuf) -> anyhow::Result<Store> {
     let shown = dir.display().to_string();
     let opened =
         tokio::task::spawn_blocking(move || SledEngine::open(&dir, Settings::new(clock::wall)))
@@ -213,6 +254,30 @@ async fn open_store(dir: PathBuf) -> anyhow::Result<Store> {
     Ok(store)
 }
 
+/// A database may come up after us: it is waited for, for a while.
+async fn open_shared(settings: postgres::Settings) -> anyhow::Result<Store> {
+    let shown = settings.address.shown().to_owned();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let own = settings.clone();
+        let opened = tokio::task::spawn_blocking(move || PostgresEngine::open(own)).await;
+        match opened.context("opening the store panicked")? {
+            Ok(engine) => {
+                tracing::info!(database = shown, "the store is open");
+                return Ok(Store::new(Arc::new(engine)));
+            }
+            Err(error @ (Error::Unreachable { .. } | Error::Slow { .. })) if tries < OPEN_TRIES => {
+                tracing::warn!(database = shown, %error, "waiting for the database");
+                tokio::time::sleep(OPEN_TRIED_EVERY).await;
+            }
+            Err(error) => {
+                return Err(anyhow!(error).context(format!("cannot open the store on {shown}")));
+            }
+        }
+    }
+}
+
 async fn links(store: &Store, public_url: &str) -> anyhow::Result<Links> {
     let random = || uuid::Uuid::new_v4().simple().to_string();
     let name: String = random().chars().take(8).collect();
@@ -244,7 +309,9 @@ async fn step(
             let stepped = engine.step(&in_force, started);
             (engine, stepped)
         });
-        let (returned, stepped) = stepped.await.context("the engine panicked")?;
+        let (returned, stepped) = while_away(&store, stepped)
+            .await
+            .context("the engine panicked")?;
         engine = returned;
         if stepped.is_ok() {
             clock.believe(started);
@@ -264,6 +331,7 @@ async fn step(
                 return Err(anyhow!(error).context("the engine cannot go on"));
             }
             Err(error) => {
+                feed_while_away(&store);
                 metrics::counter!("watchkeeper_engine_errors_total").increment(1);
                 tracing::error!(
                     error = format!("{:#}", anyhow!(error)),
@@ -281,6 +349,52 @@ async fn step(
     }
 }
 
+/// Waits for the engine. Where it waits for a database that is away, starting anew would bring nothing: the watchdog is fed.
+async fn while_away<T>(store: &Store, stepped: JoinHandle<T>) -> Result<T, JoinError> {
+    tokio::pin!(stepped);
+    loop {
+        tokio::select! {
+            stepped = &mut stepped => return stepped,
+            () = tokio::time::sleep(FED_EVERY) => feed_while_away(store),
+        }
+    }
+}
+
+fn feed_while_away(store: &Store) {
+    if store.status().unreachable.is_some() {
+        notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
+/// Says again and again that this replica lives, and takes over from others: beside the engine, which may have much to do.
+async fn meet(
+    mut replicas: Replicas,
+    store: Store,
+    health: SharedHealth,
+    live: Arc<LiveSite>,
+    clock: Clock,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let revision = live.load().in_force.rules.revision.clone();
+        let (at, to, told) = (clock.moment(), store.clone(), health.clone());
+        let met = tokio::task::spawn_blocking(move || {
+            let met = replicas.step(&to, &told, &revision, at);
+            (replicas, met)
+        });
+        let (returned, met) = met.await.context("looking for other replicas panicked")?;
+        replicas = returned;
+        if let Err(error) = met {
+            // The writer says what is wrong with the way to the database.
+            tracing::debug!(%error, "the other replicas could not be looked for");
+        }
+        tokio::select! {
+            () = ending.cancelled() => return Ok(()),
+            () = tokio::time::sleep(BEATS_EVERY) => {}
+        }
+    }
+}
+
 /// Delivers pages until the end; what is under way then is waited for.
 async fn send(
     store: Store,
@@ -290,7 +404,7 @@ async fn send(
     clock: Clock,
     ending: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut delivery = Delivery::new(&store, pager.as_ref(), &links);
+    let mut delivery = Delivery::new(&store, pager.as_ref(), &links, &clock);
     loop {
         let now = clock.now();
         let next = if ending.is_cancelled() {
@@ -439,10 +553,12 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// The directory of an embedded store that is not running, for commands that work on its files.
-pub fn embedded_store(config: Option<&Path>, environment: &Environment) -> anyhow::Result<PathBuf> {
-    match read(config, environment, clock::wall()) {
-        Ok(files) => files::store_dir(&files.config.store),
-        Err(errors) => bail!(BadFiles(errors)),
-    }
+/// The store that the configuration names, for commands that work on it without a daemon.
+pub fn configured_store(
+    config: Option<&Path>,
+    environment: &Environment,
+) -> anyhow::Result<StoreAt> {
+    let files = read(config, environment, clock::wall()).map_err(BadFiles)?;
+    files::store_at(&files.config.store)
+        .map_err(|finding| anyhow!(BadFiles(format!("{finding}\n"))))
 }

@@ -1,8 +1,19 @@
 //! The only reader of the clocks. Whoever needs the time is given a [`Clock`] or, better, the instant itself.
 
 use crate::domain::time::{Moment, Timestamp};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+/// What another clock showed last, and beside it our steady one when it did; none while that is not known.
+#[derive(Clone)]
+struct Leader(Arc<dyn Fn() -> Option<Moment> + Send + Sync>);
+
+impl fmt::Debug for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leader")
+    }
+}
 
 /// Tells the time: the system's, or one that its owner moves.
 ///
@@ -11,6 +22,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     hands: Option<Arc<Mutex<Moment>>>,
+    /// Another clock that this one goes by.
+    leads: Option<Leader>,
     believed: Arc<Mutex<Option<Moment>>>,
 }
 
@@ -20,11 +33,20 @@ impl Clock {
         Self::default()
     }
 
+    /// A clock that goes as another one, so that all who follow that agree. Between two looks at it time goes on by our steady clock: a
+    /// wall clock of this machine that is set, or wrong, is of no matter.
+    pub fn following(leads: impl Fn() -> Option<Moment> + Send + Sync + 'static) -> Self {
+        Self {
+            leads: Some(Leader(Arc::new(leads))),
+            ..Self::default()
+        }
+    }
+
     /// A clock that stands until it is set, for simulations.
     pub fn standing(at: Moment) -> Self {
         Self {
             hands: Some(Arc::new(Mutex::new(at))),
-            believed: Arc::default(),
+            ..Self::default()
         }
     }
 
@@ -51,13 +73,11 @@ impl Clock {
 
     /// What the clocks show, believed or not: for the engine, which notices what was set.
     pub fn look(&self) -> Moment {
-        match &self.hands {
-            Some(standing) => *lock(standing),
-            None => Moment {
-                now: wall(),
-                elapsed: elapsed(),
-            },
+        if let Some(standing) = &self.hands {
+            return *lock(standing);
         }
+        let shown = self.leads.as_ref().and_then(|Leader(look)| look());
+        shown.map_or_else(both, |shown| shown.after(elapsed()))
     }
 
     /// The engine has moved every wait to what it saw here: from now on this is the time.
@@ -77,6 +97,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 )]
 pub fn wall() -> Timestamp {
     chrono::Utc::now().into()
+}
+
+/// Both clocks of this machine.
+pub fn both() -> Moment {
+    Moment {
+        now: wall(),
+        elapsed: elapsed(),
+    }
 }
 
 /// Time since the first time this was asked; it only goes forward.

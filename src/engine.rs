@@ -4,13 +4,14 @@
 pub mod audit;
 pub mod deliver;
 pub mod link;
+pub mod replicas;
 
 use crate::domain::incident::Command;
 use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
+use crate::engine::replicas::Shown;
 use crate::store::engine::Class;
-use crate::store::records::Quarantined;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
     Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, unrefused,
@@ -71,6 +72,8 @@ pub struct Health {
     pub violations: Vec<Violation>,
     pub n_quarantined: usize,
     pub n_clock_jumps: u64,
+    /// All processes that work on the store, where there may be several.
+    pub replicas: Vec<Shown>,
 }
 
 /// Health as others read it.
@@ -103,8 +106,10 @@ pub struct Engine {
     sweeps_from: Duration,
     clock_kept: Option<Duration>,
     audited: Option<Duration>,
+    audit_every: Duration,
     swept: Option<Duration>,
     sweep_every: Duration,
+    sweep_again: Duration,
 }
 
 impl Engine {
@@ -118,9 +123,19 @@ impl Engine {
             sweeps_from: Duration::ZERO,
             clock_kept: None,
             audited: None,
+            audit_every: AUDIT_EVERY,
             swept: None,
             sweep_every: SWEEP_EVERY,
+            sweep_again: SWEEP_EVERY,
         }
+    }
+
+    /// Audits and sweeps so rarely: for simulations of long times on stores where each look is dear.
+    pub fn looking_rarely(mut self, every: Duration) -> Self {
+        self.audit_every = every;
+        self.sweep_every = every;
+        self.sweep_again = every;
+        self
     }
 
     /// One pass over everything that is due. Returns when to call it next.
@@ -138,12 +153,22 @@ impl Engine {
 
     fn do_due(&mut self, in_force: &InForce, at: Moment) -> Result<Timestamp, Error> {
         self.watch_clock(in_force, at)?;
-        self.open_matured(in_force, at.now)?;
-        self.step_incidents(in_force, at.now)?;
-        if is_time(&mut self.audited, AUDIT_EVERY, at) {
-            self.audit(in_force, at.now)?;
+        let mut look = self.look(at.now)?;
+        if look.matures(at.now) {
+            self.open_matured(in_force, at.now)?;
+            look = self.look(at.now)?;
         }
-        self.shout(in_force, at.now)?;
+        if look.is_due(at.now) {
+            self.step_incidents(in_force, at.now)?;
+            look.is_old = true;
+        }
+        if is_time(&mut self.audited, self.audit_every, at) {
+            look.is_old |= self.audit(in_force, at.now)?;
+        }
+        if look.is_old {
+            look = self.look(at.now)?;
+        }
+        look.is_old |= self.shout(&look, in_force, at.now)?;
         let sweep_every = self.sweep_every;
         if at.elapsed >= self.sweeps_from && is_time(&mut self.swept, sweep_every, at) {
             self.sweep(at.now)?;
@@ -151,7 +176,27 @@ impl Engine {
         if is_time(&mut self.clock_kept, CLOCK_KEPT_EVERY, at) {
             self.keep_clock(at.now)?;
         }
-        self.next(at.now)
+        if look.is_old {
+            look = self.look(at.now)?;
+        }
+        Ok(self.next(&look, at.now))
+    }
+
+    /// Everything that says whether there is something to do, as of one instant of the store.
+    fn look(&self, now: Timestamp) -> Result<Look, Error> {
+        self.store.read(|reader| {
+            let quarantined = reader.quarantined()?;
+            let numbers: Vec<u64> = quarantined.iter().map(|(number, _)| *number).collect();
+            Ok(Look {
+                due_at: lists::next_due(reader)?,
+                matures_at: pending::next_due(reader)?,
+                shouts: quarantined.iter().any(|(_, of)| of.is_due(now)),
+                shout_at: quarantined.iter().filter_map(|(_, of)| of.shout_at).min(),
+                has_untold: quarantine::untold_alerts(reader, &numbers)?.is_some(),
+                quarantined: numbers,
+                is_old: false,
+            })
+        })
     }
 
     /// A wall clock that was set moves every wait with it: waits are of elapsed time. What fails half-way goes on at the
@@ -163,13 +208,19 @@ impl Engine {
         };
         if by_ms.abs() > JUMP {
             tracing::warn!(by_ms, now = %at.now, "the wall clock jumped; waits move with it");
-            let incidents = self.store.read(lists::open_incidents)?;
-            self.jumps.push_back(Jump {
-                by_ms,
-                to: at.now,
-                others_moved: false,
-                incidents: incidents.into(),
-            });
+            if self.is_shared() {
+                // An earlier one first: each incident hears of both.
+                self.move_shared(in_force, at.now)?;
+                self.begin_shared_jump(at.now, by_ms)?;
+            } else {
+                let incidents = self.store.read(lists::open_incidents)?;
+                self.jumps.push_back(Jump {
+                    by_ms,
+                    to: at.now,
+                    others_moved: false,
+                    incidents: incidents.into(),
+                });
+            }
             if by_ms > 0 {
                 self.sweeps_from = at.elapsed + SWEEPS_AFTER_JUMP;
             }
@@ -178,7 +229,54 @@ impl Engine {
             self.clock_kept = None;
         }
         self.last = Some(at);
+        if self.is_shared() {
+            return self.move_shared(in_force, at.now);
+        }
         self.move_waits(in_force, at.now)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.store.engine().replica().is_some()
+    }
+
+    /// A clock that several processes share is seen jumping by each. The first writes down what is to move, and whoever comes
+    /// next moves it: nothing that is due is done before.
+    fn begin_shared_jump(&self, to: Timestamp, by_ms: i64) -> Result<(), Error> {
+        unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+            seen_clock::begin_jump(tx, to, by_ms)
+        }))
+    }
+
+    fn move_shared(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let jump = self.store.read(seen_clock::last_jump)?;
+        let Some(seen_clock::Jump { by_ms, left, .. }) = jump else {
+            return Ok(());
+        };
+        for number in left {
+            let its = in_force.clone();
+            let moved = self.store.transact_blocking(Class::Engine, move |tx| {
+                let is_left = seen_clock::last_jump(&tx.read())?
+                    .is_some_and(|jump| jump.by_ms == by_ms && jump.left.contains(&number));
+                if is_left {
+                    let command = Command::ClockJumped { by_ms };
+                    let _refused = tx.command(number, &command, WATCHKEEPER, &its, now)?;
+                    tx.settle(&its, now)?;
+                    seen_clock::has_moved(tx, number)?;
+                }
+                Ok(())
+            });
+            let Some(why) = stuck(number, &moved) else {
+                unrefused(moved)?;
+                continue;
+            };
+            let its = in_force.clone();
+            unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
+                quarantine::shift_its_pages(tx, number, by_ms)?;
+                quarantine::put(tx, number, &why, &its, now)?;
+                seen_clock::has_moved(tx, number)
+            }))?;
+        }
+        Ok(())
     }
 
     /// By how much the clock was set back while the program was down. That it is ahead may be the time that passed; but
@@ -333,20 +431,20 @@ impl Engine {
         }))
     }
 
-    /// Pages again for incidents in quarantine, as often as an exhausted escalation does.
-    fn shout(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
-        let quarantined = self.store.read(|reader| reader.quarantined())?;
-        let is_due = |(_, of): &(u64, Quarantined)| of.shout_at.is_none_or(|at| at <= now);
-        if quarantined.iter().any(is_due) {
+    /// Pages again for incidents in quarantine, as often as an exhausted escalation does. Whether it changed anything.
+    fn shout(&self, look: &Look, in_force: &InForce, now: Timestamp) -> Result<bool, Error> {
+        if look.shouts {
             let its = in_force.clone();
             unrefused(self.store.transact_blocking(Class::Engine, move |tx| {
                 quarantine::shout_due(tx, &its, now)
             }))?;
         }
         self.health
-            .change(|health| health.n_quarantined = quarantined.len());
-        let numbers: Vec<u64> = quarantined.into_iter().map(|(number, _)| number).collect();
-        self.tell_alerts(numbers, in_force, now)
+            .change(|health| health.n_quarantined = look.quarantined.len());
+        if look.has_untold {
+            self.tell_alerts(look.quarantined.clone(), in_force, now)?;
+        }
+        Ok(look.shouts || look.has_untold)
     }
 
     /// Incidents that are back hear of the alerts that came meanwhile.
@@ -380,7 +478,8 @@ impl Engine {
         Ok(())
     }
 
-    fn audit(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+    /// Whether it changed anything.
+    fn audit(&self, in_force: &InForce, now: Timestamp) -> Result<bool, Error> {
         let violations = self.store.read(|reader| audit::audit(reader, now))?;
         for violation in &violations {
             tracing::error!(
@@ -395,9 +494,11 @@ impl Engine {
         }
         self.health.change(|health| {
             health.audited_at = Some(now);
-            health.violations = violations;
+            health.violations.clone_from(&violations);
         });
-        Ok(())
+        Ok(violations
+            .iter()
+            .any(|violation| violation.why == audit::UNREADABLE))
     }
 
     /// One bounded step. What grows by more than a step a minute is swept by more than one.
@@ -407,22 +508,42 @@ impl Engine {
             .store
             .transact_blocking(Class::Engine, move |tx| sweep(tx, retention, now));
         self.sweep_every = if unrefused(swept)? < REMOVED_MAX {
-            SWEEP_EVERY
+            self.sweep_again
         } else {
             SWEEPS_ON_AFTER
         };
         Ok(())
     }
 
-    fn next(&self, now: Timestamp) -> Result<Timestamp, Error> {
-        let next = self.store.read(|reader| {
-            let shouts = reader.quarantined()?;
-            let shout = shouts.into_iter().filter_map(|(_, of)| of.shout_at).min();
-            Ok([lists::next_due(reader)?, pending::next_due(reader)?, shout])
-        })?;
+    fn next(&self, look: &Look, now: Timestamp) -> Timestamp {
+        let next = [look.due_at, look.matures_at, look.shout_at];
         // By then audit and sweep are due again.
-        let latest = now.plus(AUDIT_EVERY.min(self.sweep_every));
-        Ok(next.into_iter().flatten().fold(latest, Timestamp::min))
+        let latest = now.plus(self.audit_every.min(self.sweep_every));
+        next.into_iter().flatten().fold(latest, Timestamp::min)
+    }
+}
+
+/// What there is to do, as it was when the store was looked at.
+#[derive(Debug)]
+struct Look {
+    due_at: Option<Timestamp>,
+    matures_at: Option<Timestamp>,
+    shout_at: Option<Timestamp>,
+    /// People are to be paged for what is in quarantine.
+    shouts: bool,
+    quarantined: Vec<u64>,
+    has_untold: bool,
+    /// Something was changed since.
+    is_old: bool,
+}
+
+impl Look {
+    fn matures(&self, now: Timestamp) -> bool {
+        self.matures_at.is_some_and(|at| at <= now)
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at.is_some_and(|at| at <= now)
     }
 }
 

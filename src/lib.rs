@@ -40,8 +40,9 @@
 //! - Nothing is sent that is not first in the outbox.
 //! - No HTTP handler waits for a page.
 //! - The engine takes no input but the time.
-//! - Tasks are spawned in `app` and nowhere else; the embedded store has threads of its own, which block on the disk and must
-//!   outlive every task that waits for them.
+//! - Tasks are spawned in `app` and nowhere else; the engines of the store have threads of their own, which block on the disk or on
+//!   the database and must outlive every task that waits for them.
+//! - Groups of all replicas follow each other in one order; what a claim was worth is told by its number.
 //! - Order is that of sequence numbers, never that of timestamps.
 //! - At most one open incident has a dedup key.
 //! - A page's id names one page to one contact, through retries and crashes.
@@ -124,6 +125,7 @@
 //!   - `engine/audit.rs`: The audit
 //!   - `engine/deliver.rs`: Delivery
 //!   - `engine/link.rs`: Acknowledge links
+//!   - `engine/replicas.rs`: Beside other processes on a shared store
 //! - `http.rs`: The HTTP face
 //!   - `http/acknowledge.rs`: The page behind an acknowledge link
 //!   - `http/auth.rs`: Who may do what
@@ -159,9 +161,11 @@
 //!   - `store/backup.rs`: Snapshot and backup are one format
 //!   - `store/commands.rs`: What people do
 //!   - `store/delivery.rs`: Delivery from the outbox
+//!   - `store/copy.rs`: Moving a whole store from one engine to another
 //!   - `store/disk.rs`: What the store asks of the disk
 //!   - `store/engine.rs`: What a store engine does
 //!   - `store/error.rs`: Why the store refused or failed
+//!   - `store/gather.rs`: A group of jobs
 //!   - `store/group.rs`: How the changes of a group are written as the payload of a journal frame
 //!   - `store/installation.rs`: What makes this installation this one
 //!   - `store/intake.rs`: Recording a report so that one incident that is stuck costs the other alerts of the report nothing
@@ -173,17 +177,30 @@
 //!   - `store/outbox.rs`: The outbox follows the log
 //!   - `store/overlay.rs`: Sorted changes laid over a state
 //!   - `store/pending.rs`: Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key
+//!   - `store/postgres.rs`: The engine of several equal replicas
+//!     - `store/postgres/connect.rs`: The way to the database
+//!     - `store/postgres/error.rs`: What the database or the way to it said
+//!     - `store/postgres/listen.rs`: What comes from the database by itself
+//!     - `store/postgres/load.rs`: Filling an empty database
+//!     - `store/postgres/migrate.rs`: The tables, brought to the version that this program knows
+//!     - `store/postgres/read.rs`: Reads over the network
+//!     - `store/postgres/recent.rs`: What the last groups of all replicas added to the logs of incidents
+//!     - `store/postgres/send.rs`: Sending a group to the database
+//!     - `store/postgres/tables.rs`: Where the records of each key lie in the database
+//!     - `store/postgres/write.rs`: The writer of one replica
 //!   - `store/quarantine.rs`: Incidents that could not be stepped
+//!   - `store/queue.rs`: Jobs that wait for an engine's writer
 //!   - `store/read.rs`: Typed reads of the state, for transactions and for answers
 //!   - `store/records.rs`: What is stored beside events and alerts
+//!   - `store/replicas.rs`: The processes that work on a shared store
 //!   - `store/report.rs`: Recording a sender's report
+//!   - `store/rows.rs`: Records that a writer asks for again and again
 //!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
 //!   - `store/sled.rs`: The embedded engine
 //!     - `store/sled/apply.rs`: The applier
 //!     - `store/sled/keep.rs`: The keeper
 //!     - `store/sled/merge.rs`: Runs read as one
 //!     - `store/sled/recover.rs`: Opening the store
-//!     - `store/sled/rows.rs`: Records that the writer asks for again and again
 //!     - `store/sled/run.rs`: A run
 //!       - `store/sled/run/cache.rs`: Blocks that were read last, unpacked
 //!       - `store/sled/run/filter.rs`: A filter of keys

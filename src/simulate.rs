@@ -28,6 +28,14 @@ use std::time::Duration;
 /// Passes of engine and delivery at one instant; more is a loop.
 const PASSES_MAX: usize = 10_000;
 
+/// How often the engine audits and sweeps a database: as often as it otherwise does would take a simulated day minutes.
+const LOOKS_FAR_EVERY: Duration = Duration::from_secs(3600);
+
+const RETENTION: Retention = Retention {
+    alerts: Duration::from_secs(90 * 86_400),
+    dead_letters: 10_000,
+};
+
 /// A page that went out, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sent {
@@ -51,6 +59,13 @@ pub struct Simulation {
     clock: Clock,
     at: Moment,
     sent: Vec<Sent>,
+    other: Option<Other>,
+}
+
+/// A second replica on the same store.
+struct Other {
+    store: Store,
+    engine: Engine,
 }
 
 impl fmt::Debug for Simulation {
@@ -79,12 +94,8 @@ impl Simulation {
     pub fn on(engine: Arc<dyn StoreEngine>, in_force: InForce, start: Timestamp) -> Self {
         let store = Store::new(engine);
         let health = SharedHealth::default();
-        let retention = Retention {
-            alerts: Duration::from_secs(90 * 86_400),
-            dead_letters: 10_000,
-        };
         Self {
-            engine: Engine::new(store.clone(), retention, health.clone()),
+            engine: engine_of(&store, health.clone()),
             memory: Arc::default(),
             store,
             health,
@@ -100,7 +111,18 @@ impl Simulation {
             clock: Clock::standing(Moment::at(start)),
             at: Moment::at(start),
             sent: Vec::new(),
+            other: None,
         }
+    }
+
+    /// With a second replica, on an engine over the same store: both do what is due, and take turns in what is asked and sent.
+    pub fn beside(mut self, engine: Arc<dyn StoreEngine>) -> Self {
+        let store = Store::new(engine);
+        self.other = Some(Other {
+            engine: engine_of(&store, SharedHealth::default()),
+            store,
+        });
+        self
     }
 
     /// Decides from now on what receivers of pages answer.
@@ -243,11 +265,10 @@ impl Simulation {
         self.at.elapsed = Duration::ZERO;
         self.clock.set(self.at);
         self.clock.believe(self.at);
-        let retention = Retention {
-            alerts: Duration::from_secs(90 * 86_400),
-            dead_letters: 10_000,
-        };
-        self.engine = Engine::new(self.store.clone(), retention, self.health.clone());
+        self.engine = engine_of(&self.store, self.health.clone());
+        if let Some(other) = &mut self.other {
+            other.engine = engine_of(&other.store, SharedHealth::default());
+        }
     }
 
     /// Starts again after a crash, over what is durable.
@@ -285,7 +306,12 @@ impl Simulation {
     pub fn run(&mut self) -> Result<Timestamp, Error> {
         for _ in 0..PASSES_MAX {
             let in_force = self.in_force.clone();
-            let next = self.engine.step(&in_force, self.at)?;
+            let mut next = self.engine.step(&in_force, self.at)?;
+            if let Some(other) = &mut self.other {
+                next = next.min(other.engine.step(&in_force, self.at)?);
+                std::mem::swap(&mut self.store, &mut other.store);
+                std::mem::swap(&mut self.engine, &mut other.engine);
+            }
             self.clock.believe(self.at);
             let next_page = self.deliver()?;
             match next_page {
@@ -307,7 +333,7 @@ impl Simulation {
             }
             let claimed = self
                 .store
-                .transact_blocking(Class::Engine, move |tx| claim(tx, &channel, 1, now));
+                .transact_blocking(Class::Engine, move |tx| claim(tx, &channel, 1, None, now));
             for claimed in unrefused(claimed)? {
                 let message = message(&claimed, &self.links, now);
                 let outcome = (self.receiver)(&message, now);
@@ -352,6 +378,14 @@ impl Simulation {
         self.at.elapsed += at.since(self.at.now);
         self.at.now = at;
         self.clock.set(self.at);
+    }
+}
+
+fn engine_of(store: &Store, health: SharedHealth) -> Engine {
+    let engine = Engine::new(store.clone(), RETENTION, health);
+    match store.reads_are_far() {
+        true => engine.looking_rarely(LOOKS_FAR_EVERY),
+        false => engine,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod commands;
+pub mod copy;
 pub mod delivery;
 pub mod engine;
 pub mod error;
@@ -14,8 +15,10 @@ pub mod journal;
 pub mod lists;
 pub mod memory;
 pub mod pending;
+pub mod postgres;
 pub mod quarantine;
 pub mod records;
+pub mod replicas;
 pub mod report;
 pub mod seen_clock;
 
@@ -135,7 +138,7 @@ impl Store {
     }
 
     /// The same where it is known which records `work` will ask for.
-    pub(crate) async fn transact_foreseeing<T, R>(
+    pub async fn transact_foreseeing<T, R>(
         &self,
         class: Class,
         foreseen: Vec<Key>,
@@ -208,6 +211,11 @@ impl Store {
         read(&Reader::durable(view.as_ref(), &self.cache))
     }
 
+    /// Whether a read goes over a network.
+    pub fn reads_are_far(&self) -> bool {
+        self.reads.is_some()
+    }
+
     pub fn wakes(&self) -> &Wakes {
         &self.wakes
     }
@@ -235,9 +243,12 @@ impl Store {
         let committed = Arc::clone(&self.cache);
         let decide = move |stage: &mut Stage<'_>| {
             let mut tx = Tx::new(stage, &cache);
-            let worked = work(&mut tx).and_then(|value| Ok((value, tx.finish()?)));
+            let worked = work(&mut tx).and_then(|value| {
+                let changed = tx.finish()?;
+                Ok((value, changed, tx.wakes()))
+            });
             let keep = match &worked {
-                Ok((_, changed)) => {
+                Ok((_, changed, _)) => {
                     cache.stage(changed);
                     Keep::Yes
                 }
@@ -252,10 +263,14 @@ impl Store {
                     Err(Failure::Store(error))
                 }
                 Ok(Err(failure)) => Err(failure),
-                Ok(Ok((value, changed))) => {
+                Ok(Ok((value, changed, (makes_due, writes_pages)))) => {
                     if !changed.is_empty() {
                         committed.keep(changed);
+                    }
+                    if makes_due {
                         wakes.engine.notify_one();
+                    }
+                    if writes_pages {
                         wakes.delivery.notify_one();
                     }
                     Ok(value)
@@ -275,8 +290,8 @@ impl Store {
     }
 }
 
-/// What a transaction decided: its value and the incidents it changed, or why not.
-type Decided<T, R> = Result<(T, Changed), Failure<R>>;
+/// What a transaction decided: its value, the incidents it changed and whom it wakes, or why not.
+type Decided<T, R> = Result<(T, Changed, (bool, bool)), Failure<R>>;
 
 /// Incidents as a transaction left them.
 type Changed = Vec<Arc<Incident>>;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 24] = [
+pub const METRICS: [(&str, Kind, &str); 27] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -112,6 +112,21 @@ pub const METRICS: [(&str, Kind, &str); 24] = [
         "how long the last sync took",
     ),
     (
+        "watchkeeper_store_unreachable",
+        Kind::Gauge,
+        "1 while the database cannot be reached",
+    ),
+    (
+        "watchkeeper_replicas",
+        Kind::Gauge,
+        "processes that work on the database",
+    ),
+    (
+        "watchkeeper_replicas_differ",
+        Kind::Gauge,
+        "1 while replicas have different rules",
+    ),
+    (
         "watchkeeper_store_full",
         Kind::Gauge,
         "1 while intake is refused for want of room",
@@ -146,6 +161,9 @@ pub enum Form {
 pub fn start_logs(form: Form, level: &str) -> Result<(), tracing_subscriber::util::TryInitError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_not_set| EnvFilter::new(level));
+    // It logs the parameters of each statement: everything that is stored, also what is secret.
+    let silent = "tokio_postgres=warn".parse().expect("it is a directive");
+    let filter = filter.add_directive(silent);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

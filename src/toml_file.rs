@@ -152,6 +152,14 @@ impl Place {
         }
     }
 
+    /// A finding at what is a secret: no text is shown.
+    pub fn secretive(&self, level: Level, message: String) -> Finding {
+        Finding {
+            text: None,
+            ..self.finding(level, message, &[])
+        }
+    }
+
     pub fn warning(&self, message: String) -> Finding {
         self.finding(Level::Warning, message, &[])
     }

@@ -1,12 +1,13 @@
 //! What is on disk, read as one: configuration, rules and on-call readiness; and the values that are live made from it.
 
+use crate::clock;
 use crate::config::auth::Role as TokenRole;
 use crate::config::channels::{Channel, Email, Tls};
 use crate::config::log::{Log, LogFormat};
 use crate::config::sources::SourceAuth;
 use crate::config::store::Store;
 use crate::config::{Config, Environment, RulesFrom, load, readiness};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Level};
 use crate::domain::page::ATTEMPT_TIMEOUT;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -15,8 +16,8 @@ use crate::http::auth::{Access, Credential, Role, Source, Token};
 use crate::pager::{ChannelSpec, Channels, Tls as PagerTls};
 use crate::rules::{Context, LoadedRules, load_builtin, load_dir};
 use crate::store::InForce;
+use crate::store::postgres::{self, Address};
 use crate::telemetry::Form;
-use anyhow::bail;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub fn read(
     };
     let rules = load_rules(&config);
     findings.extend(rules.findings);
+    findings.extend(store_findings(&config.store));
     findings.sort();
     let has_errors = findings.iter().any(Finding::is_error);
     let (Some(rules), false) = (rules.rules, has_errors) else {
@@ -78,6 +80,7 @@ pub fn check(directory: Option<&Path>, environment: &Environment, now: Timestamp
     let mut findings = loaded.findings;
     if let Some(config) = loaded.config.as_ref().or(loaded.remains.as_ref()) {
         findings.extend(load_rules(config).findings);
+        findings.extend(store_findings(&config.store));
     }
     if let Some(config) = &loaded.config {
         findings.extend(readiness::check(config, &loaded.places, now));
@@ -108,13 +111,48 @@ pub fn show(findings: &[Finding]) -> String {
     text
 }
 
-/// The directory of the embedded store.
-pub fn store_dir(store: &Store) -> anyhow::Result<PathBuf> {
-    match store {
-        Store::Sled(dir) => Ok(dir.clone()),
-        Store::Postgres(_) => bail!(
-            "[store] url: this version has the embedded store only; a url such as \"sled:data\" is wanted"
-        ),
+/// Which store is to be opened.
+#[derive(Clone, Debug)]
+pub enum StoreAt {
+    Sled(PathBuf),
+    Postgres(Box<postgres::Settings>),
+}
+
+/// The store that the configuration names; what is wrong with its address, as a finding.
+pub fn store_at(store: &Store) -> Result<StoreAt, Finding> {
+    let named = match store {
+        Store::Sled(directory) => return Ok(StoreAt::Sled(directory.clone())),
+        Store::Postgres(named) => named,
+    };
+    let password = named.password.as_ref().map(Secret::expose);
+    match Address::parse(named.url.expose(), password) {
+        Ok(address) => Ok(StoreAt::Postgres(Box::new(postgres::Settings {
+            address,
+            connections: named.connections,
+            connect_timeout: named.connect_timeout,
+            statement_timeout: named.statement_timeout,
+            moment: clock::both,
+        }))),
+        Err(bad) => Err(named.place.secretive(
+            Level::Error,
+            format!("a url such as \"postgres://user@host/watchkeeper\" is wanted: {bad}"),
+        )),
+    }
+}
+
+/// What is to be said of the store's address, without connecting.
+fn store_findings(store: &Store) -> Vec<Finding> {
+    let (Store::Postgres(named), at) = (store, store_at(store)) else {
+        return Vec::new();
+    };
+    match at {
+        Err(finding) => vec![finding],
+        Ok(StoreAt::Postgres(settings)) if settings.address.is_exposed() => {
+            let said =
+                "the database's certificate is not verified: add sslmode=verify-full to the url";
+            vec![named.place.secretive(Level::Warning, said.to_owned())]
+        }
+        Ok(_) => Vec::new(),
     }
 }
 

@@ -18,7 +18,9 @@ pub struct Violation {
 /// All violations at `now`.
 pub fn audit(reader: &Reader<'_>, now: Timestamp) -> Result<Vec<Violation>, Error> {
     let mut violations = Vec::new();
-    for number in lists::open_incidents(reader)? {
+    let open = lists::open_incidents(reader)?;
+    for number in lists::foreseeing(reader, &open) {
+        let number = number?;
         let found = catch_unwind(AssertUnwindSafe(|| audit_one(reader, number, now)));
         let why = match found {
             Ok(Err(Error::Corrupt { .. })) | Err(_) => Some(UNREADABLE),

@@ -1,11 +1,13 @@
 //! Delivery: pages are claimed from the outbox, sent with a bounded number in flight for each channel, and recorded. A
 //! receiver that hangs delays nobody else.
 
+use crate::clock::Clock;
 use crate::domain::incident::event::Cause;
 use crate::domain::page::{ATTEMPT_TIMEOUT, Message, Outcome, PageKind, Subject};
 use crate::domain::phase::Phase;
 use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
+use crate::engine::replicas::GONE_AFTER;
 use crate::engine::stuck;
 use crate::pager::Pager;
 use crate::store::delivery::{Claimed, channels, claim, record_beside, record_outcome};
@@ -24,6 +26,9 @@ pub const IN_FLIGHT_MAX: usize = 8;
 /// A send ends by itself after the attempt's time; this bounds one that does not.
 const SEND_ENDS_WITHIN: Duration = ATTEMPT_TIMEOUT.saturating_add(Duration::from_secs(5));
 
+/// A claim that took longer to come is not sent by where there are others: its owner may be taken for gone.
+const CLAIM_FRESH_FOR: Duration = GONE_AFTER;
+
 type Send<'a> = Pin<Box<dyn Future<Output = Sent> + std::marker::Send + 'a>>;
 
 /// An attempt that ended.
@@ -41,6 +46,7 @@ pub struct Delivery<'a> {
     store: &'a Store,
     pager: &'a dyn Pager,
     links: &'a Links,
+    clock: &'a Clock,
     in_flight: Vec<Send<'a>>,
     per_channel: BTreeMap<String, usize>,
 }
@@ -54,11 +60,12 @@ impl std::fmt::Debug for Delivery<'_> {
 }
 
 impl<'a> Delivery<'a> {
-    pub fn new(store: &'a Store, pager: &'a dyn Pager, links: &'a Links) -> Self {
+    pub fn new(store: &'a Store, pager: &'a dyn Pager, links: &'a Links, clock: &'a Clock) -> Self {
         Self {
             store,
             pager,
             links,
+            clock,
             in_flight: Vec::new(),
             per_channel: BTreeMap::new(),
         }
@@ -81,7 +88,19 @@ impl<'a> Delivery<'a> {
                 next = Some(next.map_or(first_at, |next: Timestamp| next.min(first_at)));
                 continue;
             }
-            for claimed in claim_due(self.store, &channel, room, now).await? {
+            let began = self.clock.moment().elapsed;
+            let claimed = claim_due(self.store, &channel, room, now).await?;
+            let took = self.clock.moment().elapsed.saturating_sub(began);
+            if took > CLAIM_FRESH_FOR && self.store.engine().replica().is_some() {
+                // This process stood still; its claims may be another's by now, and come back if they are not.
+                tracing::warn!(
+                    channel,
+                    pages = claimed.len(),
+                    "claims are too old to send by"
+                );
+                continue;
+            }
+            for claimed in claimed {
                 self.begin(claimed, now);
             }
         }
@@ -140,9 +159,9 @@ async fn claim_due(
     most: usize,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, Error> {
-    let channel = channel.to_owned();
+    let (channel, by) = (channel.to_owned(), store.engine().replica());
     let claimed = store
-        .transact(Class::Engine, move |tx| claim(tx, &channel, most, now))
+        .transact(Class::Engine, move |tx| claim(tx, &channel, most, by, now))
         .await;
     unrefused(claimed)
 }

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::domain::time::{Moment, show_span};
 use crate::engine::SharedHealth;
+use crate::engine::replicas::Shown;
 use crate::http::auth::{Actor, Role};
 use crate::http::body::Command;
 use crate::http::problem::Problem;
@@ -55,7 +56,7 @@ pub async fn readyz(
         ("store", check_store(&store)),
         ("engine", check_engine(&health, clock.moment())),
         ("audit", check_audit(&health)),
-        ("rules", check_rules(&live)),
+        ("rules", check_rules(&live, &health)),
     ];
     let is_ready = checks.iter().all(|(_, (ok, _))| *ok);
     let detail: serde_json::Map<String, Value> = checks
@@ -76,11 +77,13 @@ fn check_store(store: &Store) -> (bool, Value) {
         "sequence": status.sequence,
         "applied": status.applied,
         "full": status.full,
+        "unreachable": status.unreachable,
         "poisoned": status.poisoned,
         "rebuilt": status.rebuilt,
         "last_error": status.last_error,
     });
-    (status.poisoned.is_none() && !status.full, detail)
+    let takes_writes = status.poisoned.is_none() && status.unreachable.is_none() && !status.full;
+    (takes_writes, detail)
 }
 
 fn check_engine(health: &SharedHealth, at: Moment) -> (bool, Value) {
@@ -115,15 +118,37 @@ fn check_audit(health: &SharedHealth) -> (bool, Value) {
     )
 }
 
-fn check_rules(live: &LiveSite) -> (bool, Value) {
+fn check_rules(live: &LiveSite, health: &SharedHealth) -> (bool, Value) {
     let current = live.load();
+    let replicas = health.read().replicas;
+    let shown: Vec<Value> = replicas
+        .iter()
+        .map(|replica| {
+            json!({
+                "name": replica.name,
+                "version": replica.version,
+                "revision": replica.revision,
+                "since": view::instant(replica.since),
+                "self": replica.is_self,
+            })
+        })
+        .collect();
     let detail = json!({
         "revision": current.in_force.rules.revision,
         "rules": current.in_force.rules.rules.len(),
         "loaded_at": view::instant(current.loaded_at),
         "refused": current.refused,
+        "replicas": shown,
+        "replicas_differ": differ(&replicas),
     });
     (current.refused.is_none(), detail)
+}
+
+/// Whether the replicas decide by different rules.
+fn differ(replicas: &[Shown]) -> bool {
+    let mut revisions = replicas.iter().map(|replica| &replica.revision);
+    let first = revisions.next();
+    revisions.any(|revision| Some(revision) != first)
 }
 
 /// Prometheus text.
@@ -138,6 +163,11 @@ pub async fn metrics(State(site): State<Site>) -> impl IntoResponse {
     metrics::gauge!("watchkeeper_store_journal_bytes").set(as_f64(status.journal_bytes));
     metrics::gauge!("watchkeeper_store_last_sync_seconds")
         .set(as_f64(status.last_sync_ms) / 1000.0);
+    set("watchkeeper_replicas", health.replicas.len());
+    metrics::gauge!("watchkeeper_replicas_differ")
+        .set(f64::from(u8::from(differ(&health.replicas))));
+    metrics::gauge!("watchkeeper_store_unreachable")
+        .set(f64::from(u8::from(status.unreachable.is_some())));
     metrics::gauge!("watchkeeper_store_full").set(f64::from(u8::from(status.full)));
     let refused = site.live.load().refused.is_some();
     metrics::gauge!("watchkeeper_reload_refused").set(f64::from(u8::from(refused)));

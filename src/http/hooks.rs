@@ -11,7 +11,7 @@ use crate::ingest;
 use crate::store::engine::Class;
 use crate::store::intake::record;
 use crate::store::records::DeadLetter;
-use crate::store::report::{Recorded, Report};
+use crate::store::report::{Recorded, Report, foreseen};
 use crate::store::{Failure, Store, Tx};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -112,8 +112,15 @@ pub async fn receive(
     let recorded = if accepted + n_rejected == 0 {
         Recorded::default()
     } else {
+        // Worth its while only where records are far away.
+        let foreseen = match store.reads_are_far() {
+            true => foreseen(&report, &in_force),
+            false => Vec::new(),
+        };
         store
-            .transact(Class::Intake, move |tx| record(tx, &report, &in_force, now))
+            .transact_foreseeing(Class::Intake, foreseen, move |tx| {
+                record(tx, &report, &in_force, now)
+            })
             .await?
     };
     counters.count(&name, accepted, n_rejected, &recorded);

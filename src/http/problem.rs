@@ -115,6 +115,7 @@ impl From<&Error> for Problem {
             | Error::Full
             | Error::Closed
             | Error::Unreachable { .. }
+            | Error::Slow { .. }
             | Error::Uncertain { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
@@ -137,6 +138,7 @@ impl From<&Error> for Problem {
             | Error::NewerSchema { .. }
             | Error::Database { .. }
             | Error::NewerTables { .. }
+            | Error::Missing { .. }
             | Error::NotEmpty { .. } => {
                 tracing::error!(error = chain(error), "the store failed");
                 Self::failing()

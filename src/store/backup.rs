@@ -13,6 +13,7 @@ use crate::store::engine::Order;
 use crate::store::engine::Reads;
 use crate::store::error::Error;
 use crate::store::error::Place;
+use crate::store::keys;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -188,6 +189,9 @@ fn as_json(value: &[u8]) -> Option<&RawValue> {
 /// Writes every record of a state that stands still.
 pub fn write_all(writer: &mut Writer, state: &dyn Reads) -> Result<(), Error> {
     state.scan(FIRST, LAST, Order::Forward, &mut |key, value| {
+        if !keys::moves(key) {
+            return Ok(ControlFlow::Continue(()));
+        }
         writer.record(key, Some(value))?;
         Ok(ControlFlow::Continue(()))
     })
@@ -223,7 +227,7 @@ pub fn restore(
     Ok(copied)
 }
 
-fn refuse_unless_empty(dir: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_unless_empty(dir: &Path) -> Result<(), Error> {
     if !dir.exists() {
         return Ok(());
     }

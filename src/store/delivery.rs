@@ -5,7 +5,7 @@ use crate::domain::incident::event::{AttemptOutcome, Cause, WATCHKEEPER};
 use crate::domain::incident::{Command, Incident};
 use crate::domain::page::{Outcome, next_attempt};
 use crate::domain::time::Timestamp;
-use crate::store::engine::Order;
+use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::read::Reader;
 use crate::store::records::{Attempt, Head, PageRecord, PageState};
@@ -60,11 +60,12 @@ pub fn channels(reader: &Reader<'_>) -> Result<BTreeMap<String, Timestamp>, Erro
     }
 }
 
-/// Claims at most `most` pages of a channel that may be sent at `now`.
+/// Claims at most `most` pages of a channel that may be sent at `now`, for one of several processes where there are others.
 pub fn claim(
     tx: &mut Tx<'_, '_>,
     channel: &str,
     most: usize,
+    by: Option<u64>,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, Failure<Infallible>> {
     let mut due = Vec::new();
@@ -79,12 +80,18 @@ pub fn claim(
                 ControlFlow::Break(())
             })
         })?;
+    let foreseen: Vec<Key> = due
+        .iter()
+        .take(most)
+        .flat_map(|(_, _, number, serial)| [keys::page(*number, *serial), keys::head(*number)])
+        .collect();
+    tx.read().foresee(&foreseen)?;
     let mut claimed = Vec::new();
     for (_, _, number, serial) in due {
         if claimed.len() >= most {
             break;
         }
-        claimed.extend(claim_one(tx, number, serial, now)?);
+        claimed.extend(claim_one(tx, number, serial, by, now)?);
     }
     Ok(claimed)
 }
@@ -93,6 +100,7 @@ fn claim_one(
     tx: &mut Tx<'_, '_>,
     number: u64,
     serial: u32,
+    by: Option<u64>,
     now: Timestamp,
 ) -> Result<Option<Claimed>, Error> {
     let Some(before) = tx.read().page(number, serial)? else {
@@ -122,6 +130,7 @@ fn claim_one(
     }
     page.state = PageState::Sending;
     page.claims += 1;
+    page.claimed_by = by;
     page.first_attempt_at = page.first_attempt_at.or(Some(now));
     page.next_at = Some(now.plus(LEASE));
     tx.put_page(number, Some(&before), &page);
@@ -244,6 +253,15 @@ fn end_attempt(
 /// Ends every claim: called when the store was opened by a process that is alone with it, so that nothing waits for the
 /// lease of one that died.
 pub fn release_claims(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Failure<Infallible>> {
+    Ok(release(tx, now, |page| page.state == PageState::Sending)?)
+}
+
+/// Ends the claims of these pages: they are sent again at once.
+pub(crate) fn release(
+    tx: &mut Tx<'_, '_>,
+    now: Timestamp,
+    is_wanted: impl Fn(&PageRecord) -> bool,
+) -> Result<usize, Error> {
     let all = keys::all_outbox();
     let mut slots = Vec::new();
     tx.read()
@@ -251,12 +269,17 @@ pub fn release_claims(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Fail
             slots.extend(keys::read_outbox(key));
             Ok(ControlFlow::Continue(()))
         })?;
+    let pages: Vec<Key> = slots
+        .iter()
+        .map(|(_, _, number, serial)| keys::page(*number, *serial))
+        .collect();
+    tx.read().foresee(&pages)?;
     let mut released = 0;
     for (_, _, number, serial) in slots {
         let Some(before) = tx.read().page(number, serial)? else {
             continue;
         };
-        if before.state != PageState::Sending {
+        if !is_wanted(&before) {
             continue;
         }
         let mut page = before.clone();

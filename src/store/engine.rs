@@ -4,6 +4,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::store::error::Error;
 use crate::store::overlay::Changes;
 use crate::store::overlay::Layered;
+use crate::store::overlay::range;
 use smallvec::SmallVec;
 use std::any::Any;
 use std::borrow::Cow;
@@ -98,6 +99,12 @@ impl<'a> Stage<'a> {
             }
         };
         self.before.push((key, before));
+    }
+
+    /// The last record of a range that the group has put, the job included; none where the last one is older than the group.
+    pub fn last_of_group(&self, from: &[u8], to: &[u8]) -> Option<(&Key, &[u8])> {
+        let (key, value) = range(self.group, from, to).next_back()?;
+        Some((key, value.as_deref()?))
     }
 
     /// Whether the job changed nothing.
@@ -277,9 +284,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Finishes what waits, syncs, and stops the engine's threads.
     fn close(&self) -> Result<(), Error>;
 
-    /// Whether other processes work on the same store.
-    fn is_shared(&self) -> bool {
-        false
+    /// This process among those that work on the same store; none where no other can.
+    fn replica(&self) -> Option<u64> {
+        None
     }
 
     /// How many reads may go on at once, where they wait for a network: such are not for the threads of the runtime.

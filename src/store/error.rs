@@ -49,6 +49,9 @@ pub enum Error {
     /// There is no connection to the database, or it was lost before anything was kept.
     #[error("the database cannot be reached: {why}")]
     Unreachable { why: String },
+    /// The database took longer than it may, or another replica had the turn for too long.
+    #[error("the database is too slow: {why}")]
+    Slow { why: String },
     /// The connection was lost while the database was keeping it.
     #[error("the database did not say whether this was kept: {why}")]
     Uncertain { why: String },
@@ -60,6 +63,9 @@ pub enum Error {
         "the tables have version {found}, this program knows up to {known}: run a newer version of the program"
     )]
     NewerTables { found: i32, known: i32 },
+    /// There is nothing where a store was wanted.
+    #[error("there is no store at {what}")]
+    Missing { what: String },
     /// A backup is restored into an empty directory only.
     #[error("{} is not empty", path.display())]
     NotEmpty { path: PathBuf },
@@ -109,6 +115,7 @@ impl Error {
                 most: *most,
             },
             Self::Unreachable { why } => Self::Unreachable { why: why.clone() },
+            Self::Slow { why } => Self::Slow { why: why.clone() },
             Self::Uncertain { why } => Self::Uncertain { why: why.clone() },
             Self::Database { what, why } => Self::Database {
                 what: what.clone(),
@@ -116,6 +123,7 @@ impl Error {
             },
             Self::Io { .. }
             | Self::NewerTables { .. }
+            | Self::Missing { .. }
             | Self::Corrupt { .. }
             | Self::Locked { .. }
             | Self::NewerSchema { .. }

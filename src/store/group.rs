@@ -1,6 +1,7 @@
 //! How the changes of a group are written as the payload of a journal frame: a count, then for each key whether it is put, its length, it, and its value likewise.
 
 use crate::store::engine::Key;
+use crate::store::keys;
 use crate::store::overlay::Changes;
 
 /// The schema of payloads that are written; those up to it can be read.
@@ -26,13 +27,7 @@ pub fn decode(payload: &[u8]) -> Result<Changes, String> {
     let mut rest = payload;
     let mut changes = Changes::new();
     for _ in 0..take_length(&mut rest)? {
-        let kind = take(&mut rest, 1)?.first().copied();
-        let key = take_bytes(&mut rest)?.into();
-        let value = match kind {
-            Some(REMOVE) => None,
-            Some(PUT) => Some(take_bytes(&mut rest)?.to_vec()),
-            other => return Err(format!("a change is of kind {other:?}, 0 or 1 was wanted")),
-        };
+        let (key, value) = take_change(&mut rest)?;
         changes.insert(key, value);
     }
     if !rest.is_empty() {
@@ -41,20 +36,39 @@ pub fn decode(payload: &[u8]) -> Result<Changes, String> {
     Ok(changes)
 }
 
-/// Keys, one after the other.
-pub(crate) fn encode_keys<'k>(keys: impl Iterator<Item = &'k Key>) -> Vec<u8> {
+/// A record that was put, or is gone.
+type Change = (Key, Option<Vec<u8>>);
+
+/// What other processes are told of a group: the changes of records that all of them remember.
+pub(crate) fn encode_told(changes: &Changes) -> Vec<u8> {
     let mut out = Vec::new();
-    keys.for_each(|key| bytes(&mut out, key));
+    for (key, value) in changes.iter().filter(|(key, _)| keys::is_told(key)) {
+        out.push(if value.is_some() { PUT } else { REMOVE });
+        bytes(&mut out, key);
+        if let Some(value) = value {
+            bytes(&mut out, value);
+        }
+    }
     out
 }
 
-/// The keys that were written so.
-pub(crate) fn decode_keys(mut rest: &[u8]) -> Result<Vec<Key>, String> {
-    let mut keys = Vec::new();
+/// The changes that were told.
+pub(crate) fn decode_told(mut rest: &[u8]) -> Result<Vec<Change>, String> {
+    let mut told = Vec::new();
     while !rest.is_empty() {
-        keys.push(Key::from_slice(take_bytes(&mut rest)?));
+        told.push(take_change(&mut rest)?);
     }
-    Ok(keys)
+    Ok(told)
+}
+
+fn take_change(rest: &mut &[u8]) -> Result<Change, String> {
+    let kind = take(rest, 1)?.first().copied();
+    let key = Key::from_slice(take_bytes(rest)?);
+    match kind {
+        Some(REMOVE) => Ok((key, None)),
+        Some(PUT) => Ok((key, Some(take_bytes(rest)?.to_vec()))),
+        other => Err(format!("a change is of kind {other:?}, 0 or 1 was wanted")),
+    }
 }
 
 fn length(out: &mut Vec<u8>, length: usize) {

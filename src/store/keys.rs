@@ -31,21 +31,8 @@ const REPLICA: u8 = b'B';
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
 
-/// Tables of which single records are asked for; the others are scanned.
-pub(crate) const ASKED_FOR: &[u8] = &[
-    META,
-    ALERT,
-    SEEN,
-    CHECK,
-    HEAD,
-    KEY,
-    TALLY,
-    PAGE,
-    IDEMPOTENCY,
-    PENDING,
-    QUARANTINE,
-    REPLICA,
-];
+/// Tables of which most processes ask for the same records again and again: they remember them, and tell each other of them.
+pub(crate) const TOLD: &[u8] = &[META, HEAD, KEY, TALLY, PENDING];
 
 /// Tables that stay small and are rewritten all the time.
 pub(crate) const WORK: &[u8] = &[
@@ -139,6 +126,29 @@ pub(crate) fn all_checks() -> Key {
 
 pub(crate) fn event(incident: u64, seq: u64) -> Key {
     key(EVENT, &[&incident.to_be_bytes(), &seq.to_be_bytes()])
+}
+
+/// The prefix of one incident's log, where a range lies within that.
+pub(crate) fn log_of<'k>(from: &'k [u8], to: &[u8]) -> Option<&'k [u8]> {
+    const PREFIX: usize = 9;
+    let log = from.get(..PREFIX)?;
+    (log.first() == Some(&EVENT) && to.get(..PREFIX) == Some(log)).then_some(log)
+}
+
+/// Whether a record is one that is added and never changed by a later group.
+pub(crate) fn is_added(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(EVENT | TRANSITION | CHANGED)))
+}
+
+/// Whether a record says that something is due.
+pub(crate) fn is_due(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(DUE | OUTBOX | PENDING_DUE)))
+}
+
+/// Whether other processes are told of a record's new value.
+pub(crate) fn is_told(key: &[u8]) -> bool {
+    let table = key.first();
+    table == Some(&EVENT) || table.is_some_and(|table| TOLD.contains(table))
 }
 
 pub(crate) fn head(incident: u64) -> Key {
@@ -320,6 +330,11 @@ pub(crate) fn read_untold(key: &[u8]) -> Option<(u64, Fingerprint)> {
 /// A process that works on a shared store.
 pub(crate) fn replica(id: u64) -> Key {
     key(REPLICA, &[&id.to_be_bytes()])
+}
+
+/// Whether a record goes along when a store moves: not who works on it at the moment.
+pub(crate) fn moves(key: &[u8]) -> bool {
+    key.first() != Some(&REPLICA)
 }
 
 pub(crate) fn all_replicas() -> Key {

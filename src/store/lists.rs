@@ -4,12 +4,15 @@ use crate::domain::alert::{Alert, Fingerprint, Status};
 use crate::domain::phase::Phase;
 use crate::domain::severity::Severity;
 use crate::domain::time::Timestamp;
-use crate::store::engine::Order;
+use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::keys;
 use crate::store::read::Reader;
 use crate::store::records::{DeadLetter, Head, OneOrMore, PageState, Seen, Transition};
 use std::ops::ControlFlow;
+
+/// Records that are read at once, where reading them one by one would take long.
+const LOOKED_AT_TOGETHER: usize = 256;
 
 /// Records looked at for one answer; a filter that fits few of them gives a short page and a cursor.
 const LOOKED_AT_MAX: usize = 20_000;
@@ -70,36 +73,58 @@ pub fn incidents(
     } else {
         keys::all_heads()
     };
-    let end = match before {
-        Some(number) if only_open => keys::open(number),
-        Some(number) => keys::head(number),
-        None => keys::after(&all),
+    let key = |number| match only_open {
+        true => keys::open(number),
+        false => keys::head(number),
     };
+    let mut end = before.map_or_else(|| keys::after(&all), key);
     let mut page = Page {
         items: Vec::new(),
         next: None,
     };
     let mut looked_at = 0;
-    let mut last = None;
-    reader.scan_keys(&all, &end, Order::Reverse, &mut |key| {
-        let Some(number) = keys::last_number(key) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
-            page.next = last.map(|last: u64| last.to_string());
-            return Ok(ControlFlow::Break(()));
+    let mut last: Option<u64> = None;
+    loop {
+        let some = last_keys(reader, &all, &end)?;
+        let numbers = some.iter().filter_map(|key| keys::last_number(key));
+        let numbers: Vec<u64> = numbers.collect();
+        let foreseen = numbers
+            .iter()
+            .flat_map(|number| [keys::head(*number), keys::tally(*number)]);
+        reader.foresee(&foreseen.collect::<Vec<Key>>())?;
+        for number in numbers {
+            if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
+                page.next = last.map(|last| last.to_string());
+                return Ok(page);
+            }
+            looked_at += 1;
+            last = Some(number);
+            if reader
+                .head(number)?
+                .is_some_and(|head| filter.fits(number, &head))
+            {
+                page.items.push(number);
+            }
         }
-        looked_at += 1;
-        last = Some(number);
-        if reader
-            .head(number)?
-            .is_some_and(|head| filter.fits(number, &head))
-        {
-            page.items.push(number);
+        match some.into_iter().next_back() {
+            Some(first) => end = first,
+            None => return Ok(page),
         }
-        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The last keys of a range, the last first: as many as are looked at together.
+fn last_keys(reader: &Reader<'_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error> {
+    let mut found = Vec::new();
+    reader.scan_keys(from, to, Order::Reverse, &mut |key| {
+        found.push(Key::from_slice(key));
+        Ok(if found.len() < LOOKED_AT_TOGETHER {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
     })?;
-    Ok(page)
+    Ok(found)
 }
 
 /// Numbers of all open incidents.
@@ -111,6 +136,19 @@ pub fn open_incidents(reader: &Reader<'_>) -> Result<Vec<u64>, Error> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(numbers)
+}
+
+/// These incidents one by one, of which the heads are read many at once.
+pub fn foreseeing<'r>(
+    reader: &'r Reader<'_>,
+    numbers: &'r [u64],
+) -> impl Iterator<Item = Result<u64, Error>> + 'r {
+    numbers.chunks(LOOKED_AT_TOGETHER).flat_map(move |some| {
+        let heads: Vec<Key> = some.iter().map(|number| keys::head(*number)).collect();
+        let foreseen = reader.foresee(&heads).err();
+        let failed = foreseen.into_iter().map(Err);
+        failed.chain(some.iter().copied().map(Ok))
+    })
 }
 
 /// Incidents with something due at `now`, the longest due first, at most `most`.
@@ -180,7 +218,7 @@ pub fn alerts(
     limit: usize,
 ) -> Result<Page<Listed>, Error> {
     let all = keys::all_changed();
-    let end = match before {
+    let mut end = match before {
         Some((at, fingerprint)) => keys::changed(at, fingerprint),
         None => keys::after(&all),
     };
@@ -190,27 +228,41 @@ pub fn alerts(
     };
     let mut looked_at = 0;
     let mut last = None;
-    reader.scan_keys(&all, &end, Order::Reverse, &mut |key| {
-        let (Some(at), Some(fingerprint)) = (
-            keys::instant_at(key, 1),
-            keys::last_number(key).map(Fingerprint),
-        ) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
-            page.next = last.map(|(at, fingerprint)| alert_cursor(at, fingerprint));
-            return Ok(ControlFlow::Break(()));
+    loop {
+        let some = last_keys(reader, &all, &end)?;
+        let changed = some.iter().filter_map(|key| {
+            let fingerprint = keys::last_number(key).map(Fingerprint)?;
+            Some((keys::instant_at(key, 1)?, fingerprint))
+        });
+        let changed: Vec<(Timestamp, Fingerprint)> = changed.collect();
+        foresee_alerts(reader, changed.iter().map(|(_, fingerprint)| *fingerprint))?;
+        for (at, fingerprint) in changed {
+            if page.items.len() >= limit || looked_at >= LOOKED_AT_MAX {
+                page.next = last.map(|(at, fingerprint)| alert_cursor(at, fingerprint));
+                return Ok(page);
+            }
+            looked_at += 1;
+            last = Some((at, fingerprint));
+            if let Some(listed) = listed(reader, fingerprint)?
+                && status.is_none_or(|status| listed.alert.status == status)
+            {
+                page.items.push(listed);
+            }
         }
-        looked_at += 1;
-        last = Some((at, fingerprint));
-        if let Some(listed) = listed(reader, fingerprint)?
-            && status.is_none_or(|status| listed.alert.status == status)
-        {
-            page.items.push(listed);
+        match some.into_iter().next_back() {
+            Some(first) => end = first,
+            None => return Ok(page),
         }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(page)
+    }
+}
+
+fn foresee_alerts(
+    reader: &Reader<'_>,
+    fingerprints: impl Iterator<Item = Fingerprint>,
+) -> Result<(), Error> {
+    let foreseen =
+        fingerprints.flat_map(|fingerprint| [keys::alert(fingerprint), keys::seen(fingerprint)]);
+    reader.foresee(&foreseen.collect::<Vec<Key>>())
 }
 
 /// The alerts of an incident, in order of their fingerprints, after one.
@@ -227,7 +279,10 @@ pub fn alerts_of(
     let Some(incident) = reader.incident(incident)? else {
         return Ok(page);
     };
-    for (fingerprint, _member) in incident.members.after(after, limit.saturating_add(1)) {
+    let wanted = incident.members.after(after, limit.saturating_add(1));
+    let wanted: Vec<Fingerprint> = wanted.map(|(fingerprint, _member)| fingerprint).collect();
+    foresee_alerts(reader, wanted.iter().copied())?;
+    for fingerprint in wanted {
         if page.items.len() >= limit {
             page.next = page
                 .items

@@ -43,6 +43,7 @@ pub(crate) fn issue(tx: &mut Tx<'_, '_>, number: u64, pages: &[PageIssue], at: T
             state: PageState::Waiting,
             attempts: Vec::new(),
             claims: 0,
+            claimed_by: None,
             next_at: Some(issue.due_at),
             first_attempt_at: None,
             held: false,

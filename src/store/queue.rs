@@ -91,6 +91,10 @@ impl Queue {
         self.came.notify_all();
     }
 
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
     /// From now on everything is refused; the first reason stays.
     pub(crate) fn poison(&self, why: &str) {
         self.lock().poisoned.get_or_insert_with(|| why.to_owned());

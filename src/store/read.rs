@@ -5,7 +5,7 @@ use crate::domain::incident::{Entry, Incident};
 use crate::domain::oncall::Overrides;
 use crate::domain::schedule::Override;
 use crate::store::Cache;
-use crate::store::engine::{Order, Reads};
+use crate::store::engine::{Key, Order, Reads};
 use crate::store::error::Error;
 use crate::store::keys;
 use crate::store::records::{
@@ -55,6 +55,11 @@ impl<'a> Reader<'a> {
             cache,
             is_durable: false,
         }
+    }
+
+    /// These records will be asked for.
+    pub(crate) fn foresee(&self, keys: &[Key]) -> Result<(), Error> {
+        self.reads.foresee(keys)
     }
 
     pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {

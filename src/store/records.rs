@@ -38,6 +38,23 @@ pub enum OneOrMore<T> {
     One(T),
 }
 
+/// Two such records, encoded, as one.
+pub(crate) fn joined(one: &[u8], other: &[u8]) -> Vec<u8> {
+    let inner = |record| {
+        let list = <[u8]>::strip_prefix(record, b"[");
+        list.and_then(|list| list.strip_suffix(b"]"))
+            .unwrap_or(record)
+    };
+    let (one, other) = (inner(one), inner(other));
+    let mut joined = Vec::with_capacity(one.len() + other.len() + 3);
+    joined.push(b'[');
+    joined.extend_from_slice(one);
+    joined.push(b',');
+    joined.extend_from_slice(other);
+    joined.push(b']');
+    joined
+}
+
 impl<T> OneOrMore<T> {
     pub fn of(mut all: Vec<T>) -> Self {
         match all.pop() {
@@ -147,6 +164,9 @@ pub struct PageRecord {
     /// Claims so far: the fencing number of the present one.
     #[serde(default)]
     pub claims: u32,
+    /// Which of several processes claimed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<u64>,
     /// Where it stands in the outbox: when it may be sent; while it is being sent, when the claim ends.
     #[serde(default)]
     pub next_at: Option<Timestamp>,
@@ -224,4 +244,11 @@ pub struct Quarantined {
     /// The first serial number of the pages that were written the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shouted_from: Option<u32>,
+}
+
+impl Quarantined {
+    /// Whether people are to be paged for it again.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.shout_at.is_none_or(|at| at <= now)
+    }
 }

@@ -12,11 +12,12 @@ use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
 use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, millis};
-use crate::store::InForce;
+use crate::store::engine::Key;
 use crate::store::error::Error;
 use crate::store::pending::mature_key;
 use crate::store::records::{Change, CountedRun, DeadLetter};
 use crate::store::tx::Tx;
+use crate::store::{InForce, keys};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -107,6 +108,54 @@ struct Recorder<'r, 't, 's> {
     in_force: &'r InForce,
     now: Timestamp,
     recorded: Recorded,
+}
+
+/// Records that recording a report will ask for, so far as that can be told without any.
+pub fn foreseen(report: &Report, in_force: &InForce) -> Vec<Key> {
+    let mut keys = Tx::always_asked();
+    for sighting in &report.sightings {
+        let fingerprint = sighting.labels.fingerprint();
+        keys.push(keys::alert(fingerprint));
+        let outcome = match &sighting.said {
+            Said::Signal(Signal::Resolved) => continue,
+            Said::Signal(Signal::Firing) => None,
+            Said::Check { outcome, .. } => {
+                let twin = twin(&sighting.labels).fingerprint();
+                keys.extend([keys::check(fingerprint), keys::alert(twin)]);
+                Some(*outcome)
+            }
+        };
+        let attributes = attributes(report, sighting, outcome);
+        let facts = Facts {
+            labels: &sighting.labels,
+            annotations: &sighting.annotations,
+            attributes: &attributes,
+        };
+        if let Some(opening) = opening_by_all(&in_force.rules, facts) {
+            keys.push(keys::dedup(&opening.dedup_key(facts, fingerprint).key));
+        }
+    }
+    keys
+}
+
+/// What rules see of a sighting beside its labels and words: what the sender said of it, and what we know of the sender.
+fn attributes(report: &Report, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
+    let built_in = [
+        ("source", Some(report.source.as_str())),
+        ("kind", Some(report.kind)),
+        ("outcome", outcome.map(Outcome::as_str)),
+        ("severity", sighting.severity.as_deref()),
+    ];
+    let own = sighting
+        .attributes
+        .iter()
+        .filter(|(name, _)| built_in.iter().all(|(built_in, _)| built_in != name));
+    own.chain(
+        built_in
+            .iter()
+            .filter_map(|(name, value)| Some((*name, (*value)?))),
+    )
+    .collect()
 }
 
 /// The labels of the alert that says that a check could not run.
@@ -270,22 +319,7 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn attributes(&self, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
-        let built_in = [
-            ("source", Some(self.report.source.as_str())),
-            ("kind", Some(self.report.kind)),
-            ("outcome", outcome.map(Outcome::as_str)),
-            ("severity", sighting.severity.as_deref()),
-        ];
-        let own = sighting
-            .attributes
-            .iter()
-            .filter(|(name, _)| built_in.iter().all(|(built_in, _)| built_in != name));
-        own.chain(
-            built_in
-                .iter()
-                .filter_map(|(name, value)| Some((*name, (*value)?))),
-        )
-        .collect()
+        attributes(self.report, sighting, outcome)
     }
 
     /// Firing already: counted; written only where its words or attributes changed.

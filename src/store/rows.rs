@@ -47,11 +47,6 @@ impl Rows {
         }
     }
 
-    /// These were changed by somebody else.
-    pub(crate) fn forget(&mut self, key: &[u8]) {
-        self.rows.get_mut().pop(key);
-    }
-
     pub(crate) fn forget_all(&mut self) {
         self.rows.get_mut().clear();
     }
@@ -61,15 +56,22 @@ impl Rows {
         self.rows.borrow().contains(key)
     }
 
+    /// Whether it is known that there is no such record.
+    pub(crate) fn knows_none(&self, key: &[u8]) -> bool {
+        matches!(self.rows.borrow().peek(key), Some(None))
+    }
+
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         holds(self.tables, key)
     }
 
     /// This is how a record is, or that there is none.
     pub(crate) fn remember(&self, key: Key, value: Option<Vec<u8>>) {
-        if !is_too_large(value.as_deref()) {
-            self.rows.borrow_mut().put(key, value);
-        }
+        let mut rows = self.rows.borrow_mut();
+        match is_too_large(value.as_deref()) {
+            true => rows.pop(&key),
+            false => rows.put(key, value),
+        };
     }
 
     /// `below`, with what is remembered of it.

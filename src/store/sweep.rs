@@ -81,6 +81,11 @@ fn remove_alerts(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
                 })
             })?;
     }
+    let looked_at = found
+        .iter()
+        .filter_map(|key| keys::last_number(key).map(Fingerprint));
+    let alerts: Vec<Key> = looked_at.map(keys::alert).collect();
+    tx.read().foresee(&alerts)?;
     let is_end = found.len() < LOOKED_AT_MAX;
     let (mut removed, mut last) = (0, None);
     for key in found {

@@ -11,7 +11,7 @@ use crate::store::error::Error;
 use crate::store::read::{Reader, encode};
 use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
-    Seen, Transition,
+    Seen, Transition, joined,
 };
 use crate::store::{Cache, Failure, InForce, keys, outbox};
 use serde::Serialize;
@@ -38,6 +38,9 @@ pub struct Tx<'t, 's> {
     asked: Cell<Option<u64>>,
     /// Incidents that are asked for nothing, since they are stuck.
     avoided: BTreeSet<u64>,
+    /// What it made due may be before what whoever waits for it knows of.
+    makes_due: bool,
+    writes_pages: bool,
 }
 
 /// Transitions that one record holds.
@@ -94,7 +97,23 @@ impl<'t, 's> Tx<'t, 's> {
             tallies: BTreeMap::new(),
             asked: Cell::new(None),
             avoided: BTreeSet::new(),
+            makes_due: false,
+            writes_pages: false,
         }
+    }
+
+    /// Whether something is due at another time than before, for the engine and for the delivery.
+    pub(crate) fn wakes(&self) -> (bool, bool) {
+        (self.makes_due, self.writes_pages)
+    }
+
+    /// Records that nearly every transaction asks for.
+    pub(crate) fn always_asked() -> Vec<Key> {
+        let counters = [Counter::Incident, Counter::Transition, Counter::Override];
+        counters
+            .iter()
+            .map(|counter| keys::meta(counter.name()))
+            .collect()
     }
 
     /// Whether nothing is asked of this incident, since it is stuck.
@@ -398,6 +417,7 @@ impl<'t, 's> Tx<'t, 's> {
         }
         match pending {
             Some(pending) => {
+                self.makes_due = true;
                 self.put(keys::pending_due(pending.due_at, dedup_key), &());
                 self.put(keys::pending(dedup_key), pending);
             }
@@ -431,6 +451,7 @@ impl<'t, 's> Tx<'t, 's> {
             }
             if let Some(new) = new {
                 self.put(new, &());
+                self.writes_pages = true;
             }
         }
         self.put(keys::page(incident, serial), page);
@@ -471,14 +492,26 @@ impl<'t, 's> Tx<'t, 's> {
                 continue;
             }
             outbox::follow(self, &work.incident, &work.entries)?;
-            if let Some(first) = work.entries.first() {
-                let key = keys::event(number, first.seq);
-                self.put(key, &OneOrMore::of(work.entries));
-            }
+            self.put_entries(number, work.entries);
             self.put_head(number, &work.incident, work.before.as_ref());
             changed.push(Arc::new(work.incident));
         }
         Ok(changed)
+    }
+
+    /// Adds to the log of an incident: to the record that the group has begun there, or as a new one.
+    fn put_entries(&mut self, number: u64, entries: Vec<Entry>) {
+        let Some(first) = entries.first().map(|entry| entry.seq) else {
+            return;
+        };
+        let key = keys::event(number, first);
+        let added = encode(&OneOrMore::of(entries));
+        let begun = self.stage.last_of_group(&keys::event(number, 0), &key);
+        let (key, value) = match begun {
+            Some((begun, value)) => (begun.clone(), joined(value, &added)),
+            None => (key, added),
+        };
+        self.stage.put(key, value);
     }
 
     fn put_head(&mut self, number: u64, incident: &Incident, before: Option<&Head>) {
@@ -499,6 +532,7 @@ impl<'t, 's> Tx<'t, 's> {
             }
             if let Some(at) = head.due_at {
                 self.put(keys::due(at, number), &());
+                self.makes_due = true;
             }
         }
         let was_open = before.is_some_and(|before| before.open);

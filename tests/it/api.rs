@@ -1,6 +1,6 @@
 //! The router in this process, over a simulation whose clock only the test moves: no socket, no thread, no waiting.
 
-use crate::world::{book, rules};
+use crate::world::{book, rules, simulation};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use serde_json::Value;
@@ -49,13 +49,32 @@ impl Api {
         Self::with(access(), book(&[("ana", 5), ("ben", 10)]), rules(|_| {}))
     }
 
+    /// The same, in memory whatever the others run on: for what can be done to that store alone.
+    pub(crate) fn in_memory() -> Self {
+        Self::on(
+            access(),
+            book(&[("ana", 5), ("ben", 10)]),
+            rules(|_| {}),
+            Simulation::new,
+        )
+    }
+
     pub(crate) fn with(access: Access, book: Book, rules: RuleSet) -> Self {
+        Self::on(access, book, rules, simulation)
+    }
+
+    fn on(
+        access: Access,
+        book: Book,
+        rules: RuleSet,
+        simulation: fn(InForce, Timestamp) -> Simulation,
+    ) -> Self {
         let start = START.parse().expect("an RFC 3339 time");
         let in_force = InForce {
             rules: Arc::new(rules),
             book: Arc::new(book),
         };
-        let simulation = Simulation::new(in_force.clone(), start);
+        let simulation = simulation(in_force.clone(), start);
         let live = live(access, in_force, start);
         let site = site(&simulation, simulation.store().clone(), Arc::clone(&live));
         Self {

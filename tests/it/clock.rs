@@ -242,7 +242,7 @@ fn what_is_asked_before_the_engine_saw_the_jump_waits_no_longer() {
 fn a_write_that_fails_while_waits_move_moves_none_twice() {
     for k in 1..=4 {
         for (hours, expected) in [(3, "12:05 bob"), (-3, "06:05 bob")] {
-            let mut world = World::new(START, TWO);
+            let mut world = World::new(START, TWO).in_memory();
             world.fires("Down");
             world.fires("Slow");
             world.fires("Gone");
@@ -259,7 +259,7 @@ fn a_write_that_fails_while_waits_move_moves_none_twice() {
 
 #[test]
 fn a_clock_that_is_behind_when_the_program_starts_unpages_nobody() {
-    let mut world = World::new(START, TWO);
+    let mut world = World::new(START, TWO).in_memory();
     world.fires("Down");
     world.advance(12);
     // Both have been paged; the next page is due at 09:15. The machine starts with a clock that was never set.
@@ -312,7 +312,7 @@ fn nothing_is_swept_by_a_clock_that_was_just_set_forth() {
 #[test]
 fn a_claim_is_taken_over_after_its_lease_whatever_the_clock_shows() {
     for hours in [3, -3] {
-        let mut world = World::new(START, TWO);
+        let mut world = World::new(START, TWO).in_memory();
         // The page is claimed and sent, and then nothing can be written: its outcome is not known.
         world.simulation.memory().fail_at(4);
         let mut report = watchkeeper::simulate::signal(
@@ -335,7 +335,7 @@ fn a_claim_is_taken_over_after_its_lease_whatever_the_clock_shows() {
 fn a_jump_forth_that_could_not_be_kept_is_known_after_a_start_by_a_clock_set_back() {
     // Each write of the jump fails in turn: what the clock shows, the incident that moves, and what follows.
     for k in 1..=3 {
-        let mut world = World::new(START, TWO);
+        let mut world = World::new(START, TWO).in_memory();
         world.fires("Down");
         world.advance(1);
         world.simulation.set_clock(3 * HOURS);

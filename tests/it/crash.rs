@@ -123,7 +123,7 @@ fn world() -> World {
             window: Duration::from_secs(2 * 3600),
         });
     });
-    let mut world = World::with(START, book(STEPS), rules);
+    let mut world = World::with(START, book(STEPS), rules).in_memory();
     ben_answers_late(&mut world.simulation);
     world
 }

@@ -45,6 +45,8 @@ pub(crate) async fn within<T>(
 pub(crate) struct Home {
     dir: TempDir,
     store: PathBuf,
+    /// A database in the place of that.
+    database: Option<String>,
 }
 
 impl Home {
@@ -70,11 +72,23 @@ impl Home {
         home
     }
 
+    /// Ana is on call, then ben, each for this time, by a webhook; with the store on a database: these lines of `[store]`.
+    pub(crate) fn on_database(url: &str, timeout: &str, store: &str) -> Self {
+        let mut home = Self::with(&hook(url), &ana_and_ben(timeout));
+        home.database = Some(store.to_owned());
+        home.write_config(&hook(url));
+        home
+    }
+
     /// These channels, these people.
     pub(crate) fn with(channels: &str, oncall: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let store = dir.path().join("data");
-        let home = Self { dir, store };
+        let home = Self {
+            dir,
+            store,
+            database: None,
+        };
         fs::create_dir_all(home.config().join("rules")).expect("a directory can be made");
         home.write_config(channels);
         home.write("oncall.toml", oncall);
@@ -83,12 +97,13 @@ impl Home {
     }
 
     fn write_config(&self, channels: &str) {
-        let store = self.store.display();
+        let store = match &self.database {
+            Some(database) => database.clone(),
+            None => format!("url = \"sled:{}\"", self.store.display()),
+        };
         self.write(
             "watchkeeper.toml",
-            &format!(
-                "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sled:{store}\"\n{channels}"
-            ),
+            &format!("[server]\nlisten = \"127.0.0.1:0\"\n[store]\n{store}\n{channels}"),
         );
     }
 
@@ -152,6 +167,22 @@ impl Home {
 
 const ANA_BY_HOOK: &str = "[people.ana]\nname = \"Ana\"\nnotify = [{ channel = \"hook\", address = \"ana\" }]\n\
     [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n";
+
+fn ana_and_ben(timeout: &str) -> String {
+    let person = |name| {
+        format!(
+            "[people.{name}]\nname = \"{name}\"\nnotify = [{{ channel = \"hook\", address = \"{name}\" }}]\n"
+        )
+    };
+    let step = |name| format!("{{ targets = [\"person:{name}\"], timeout = \"{timeout}\" }}");
+    format!(
+        "{}{}[policies.default]\nsteps = [{}, {}]\n",
+        person("ana"),
+        person("ben"),
+        step("ana"),
+        step("ben")
+    )
+}
 
 /// A channel by webhook.
 fn hook(url: &str) -> String {
@@ -369,6 +400,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// Not before so many seconds.
     Later(u16, u64),
+    /// Not before this has passed.
+    After(Duration, u16),
     /// Never answers.
     Hang,
 }
@@ -432,6 +465,10 @@ async fn respond(reply: Reply) -> Response {
         Reply::Status(status) => code(status).into_response(),
         Reply::Later(status, seconds) => {
             (code(status), [("retry-after", seconds.to_string())]).into_response()
+        }
+        Reply::After(span, status) => {
+            tokio::time::sleep(span).await;
+            code(status).into_response()
         }
         Reply::Hang => std::future::pending().await,
     }

@@ -197,13 +197,13 @@ fn claims_and_dies(world: &World) -> usize {
     let claimed = world
         .simulation
         .store()
-        .transact_blocking(Class::Engine, move |tx| claim(tx, "ops-hook", 8, now));
+        .transact_blocking(Class::Engine, move |tx| claim(tx, "ops-hook", 8, None, now));
     claimed.expect("the memory store works").len()
 }
 
 /// A world whose page to ann waits for its first retry, and the instant of that retry.
 fn waits_for_a_retry() -> World {
-    let mut world = World::new(START, TWO);
+    let mut world = World::new(START, TWO).in_memory();
     world.receivers(&[("ann", Receiver::Down)]);
     world.fires("Down");
     world
@@ -282,7 +282,7 @@ fn somebody_whose_page_was_under_way_when_it_was_acknowledged_is_told_when_it_is
 #[test]
 fn no_page_is_lost_whichever_write_is_the_last() {
     for k in 1..=12 {
-        let mut world = World::new(START, TWO);
+        let mut world = World::new(START, TWO).in_memory();
         world.receivers(&[("ann", Receiver::Down)]);
         world.simulation.memory().stop_at(k);
         let report = {

@@ -778,7 +778,7 @@ fn an_incident_is_clear_when_the_last_of_its_alerts_is_resolved() {
 /// E38.
 #[test]
 fn a_crash_between_sending_and_recording_sends_again_under_the_same_id() {
-    let mut world = World::new(START, TWO);
+    let mut world = World::new(START, TWO).in_memory();
     let memory = Arc::clone(world.simulation.memory());
     world.simulation.answer_pages(move |_message, _now| {
         // It went out; what is written down next is lost.

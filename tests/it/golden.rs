@@ -406,6 +406,7 @@ fn page_record() -> PageRecord {
             detail: "503".to_owned(),
         }],
         claims: 1,
+        claimed_by: None,
         next_at: Some(at("2026-03-02T09:02:10Z")),
         first_attempt_at: Some(at("2026-03-02T09:02:00Z")),
         held: false,

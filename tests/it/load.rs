@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Connections that post at the same time.
-const SENDERS: u64 = 6;
+pub(crate) const SENDERS: u64 = 6;
 
 /// Alerts and keys that all senders have in common.
 const SHARED: u64 = 4;
@@ -46,6 +46,8 @@ pub(crate) struct Ledger {
     /// Numbers of incidents that were told, with the keys of the reports that they were told for.
     told: Mutex<BTreeMap<u64, BTreeSet<String>>>,
     closed: AtomicBool,
+    /// Keys of alerts that are none of the load's.
+    ignored: Mutex<BTreeSet<String>>,
 }
 
 impl Ledger {
@@ -56,6 +58,11 @@ impl Ledger {
 
     pub(crate) fn reopen(&self) {
         self.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Alerts of these keys come from somebody else.
+    pub(crate) fn ignore(&self, keys: &[&str]) {
+        lock(&self.ignored).extend(keys.iter().map(|key| (*key).to_owned()));
     }
 
     fn sent(&self, report: &[Item]) {
@@ -104,6 +111,10 @@ impl Ledger {
         let mut missing: BTreeMap<&str, &Known> =
             known.iter().map(|(name, alert)| (&**name, alert)).collect();
         for found in daemon.list("alerts").await {
+            let key = found["labels"]["alertname"].as_str().unwrap_or_default();
+            if lock(&self.ignored).contains(key) {
+                continue;
+            }
             let name = found["labels"]["instance"].as_str().expect("ours have one");
             let Some(alert) = missing.remove(name) else {
                 panic!("it was never sent, or is there twice: {found}");
@@ -227,8 +238,20 @@ impl Load {
         chance: &mut Chance,
         refusal: Refusal,
     ) -> Self {
+        Self::of(SENDERS, daemon, round, ledger, chance, refusal)
+    }
+
+    /// The same with so many senders; what they send is told apart by the round.
+    pub(crate) fn of(
+        senders: u64,
+        daemon: &Daemon,
+        round: u64,
+        ledger: &Arc<Ledger>,
+        chance: &mut Chance,
+        refusal: Refusal,
+    ) -> Self {
         let mut posting = JoinSet::new();
-        for number in 0..SENDERS {
+        for number in 0..senders {
             let sender = Sender {
                 name: format!("{round}-{number}"),
                 chance: chance.fork(),
@@ -239,6 +262,11 @@ impl Load {
             posting.spawn(sender.post(daemon.client().clone(), url, Arc::clone(ledger), refusal));
         }
         Self(posting)
+    }
+
+    /// Cuts the senders off: what they wait for they will not hear.
+    pub(crate) async fn stop(mut self) {
+        self.0.shutdown().await;
     }
 
     /// Waits until the last sender has noticed.

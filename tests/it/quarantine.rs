@@ -95,8 +95,8 @@ fn pages_of(world: &World, number: u64) -> Vec<String> {
 
 /// Starts again over the same store: nothing is in memory of any incident.
 fn restarts(world: &mut World) {
-    let memory = std::sync::Arc::new(world.simulation.memory().reopen());
-    world.simulation.restart(memory).expect("it starts");
+    let engine = std::sync::Arc::clone(world.simulation.store().engine());
+    world.simulation.restart_on(engine).expect("it starts");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn transitions(world: &World) -> usize {
 
 #[test]
 fn a_day_of_alerts_that_is_too_old_is_swept_within_a_minute() {
-    let mut world = World::new(START, &[("ana", 60)]);
+    let mut world = World::new(START, &[("ana", 60)]).in_memory();
     for said in [Signal::Firing, Signal::Resolved] {
         for n in 0..600 {
             world.receives(vec![sighting(&format!("Down db{n}"), said)]);

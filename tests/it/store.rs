@@ -1,5 +1,6 @@
 //! The engines of the store: what every one promises, and what the embedded one does when its files are lost or damaged.
 
+use crate::cluster;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::sync::atomic::Ordering as Memory;
 use std::sync::mpsc;
 use std::sync::mpsc::Receiver;
 use tempfile::TempDir;
-use watchkeeper::domain::time::Timestamp;
+use watchkeeper::domain::time::{Moment, Timestamp};
 use watchkeeper::store::Error;
 use watchkeeper::store::backup;
 use watchkeeper::store::engine::Class;
@@ -27,6 +28,7 @@ use watchkeeper::store::journal;
 use watchkeeper::store::memory::MemoryEngine;
 use watchkeeper::store::overlay::Changes;
 use watchkeeper::store::overlay::Overlay;
+use watchkeeper::store::postgres::{Address, PostgresEngine};
 use watchkeeper::store::sled::Settings;
 use watchkeeper::store::sled::SledEngine;
 use watchkeeper::store::sled::verify_store;
@@ -125,6 +127,16 @@ fn on_every_engine(check: fn(&dyn Engine)) {
     check(&MemoryEngine::new());
     let dir = TempDir::new().expect("a directory");
     check(&open(dir.path()));
+    check(&postgres());
+}
+
+/// A store in a schema of its own.
+fn postgres() -> PostgresEngine {
+    let url = cluster::fresh_schema();
+    let address = Address::parse(&url, None).expect("it is a url");
+    let moment = || Moment::at(epoch());
+    let settings = watchkeeper::store::postgres::Settings::new(address, moment);
+    PostgresEngine::open(settings).expect("the store opens")
 }
 
 #[test]
@@ -260,8 +272,6 @@ fn a_panic_ends_its_own_job_only() {
             Err("the job panicked: this job is wrong".to_owned())
         );
         assert_eq!(wait(&after), Ok(()));
-        let raw = Box::new(|_stage: &mut Stage<'_>| panic!("so is this"));
-        engine.submit(Class::Intake, raw).expect("it is taken");
         write(engine, "c=1");
         assert_eq!(all(engine), "b=1 c=1");
     });

@@ -1,5 +1,6 @@
 //! The world of the stories: the program in memory, a clock that only the test moves, a pager that remembers.
 
+use crate::stores;
 use chrono::Timelike;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use watchkeeper::domain::severity::{Process, Processes, Profile, Severity, Urgen
 use watchkeeper::domain::template::Template;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::Plan;
+use watchkeeper::engine::audit::audit;
 use watchkeeper::simulate::{Sent, Simulation, check_result, signal};
 use watchkeeper::store::commands::Refused;
 use watchkeeper::store::report::{Recorded, Report};
@@ -57,9 +59,16 @@ impl World {
             book: Arc::new(book),
         };
         Self {
-            simulation: Simulation::new(in_force, start),
+            simulation: simulation(in_force, start),
             start,
         }
+    }
+
+    /// The same, in memory whatever the other stories run on: for what can be done to that store alone.
+    pub(crate) fn in_memory(mut self) -> Self {
+        let (in_force, start) = (self.simulation.in_force.clone(), self.start);
+        self.simulation = Simulation::new(in_force, start);
+        self
     }
 
     /// An alert of this name fires. `Down db1` is the alert `Down` of the instance `db1`.
@@ -170,9 +179,10 @@ impl World {
         read.expect("the memory store reads")
     }
 
-    /// What the last audit found.
+    /// What an audit finds now.
     pub(crate) fn violations(&self) -> Vec<(u64, &'static str)> {
-        let found = self.simulation.health().violations;
+        let (store, now) = (self.simulation.store(), self.simulation.now());
+        let found = store.read(|reader| audit(reader, now)).expect("it reads");
         found
             .iter()
             .map(|violation| (violation.incident, violation.why))
@@ -248,6 +258,28 @@ impl World {
         };
         let seconds = if at.second() == 0 { "" } else { ":%S" };
         at.format(&format!("{day}%H:%M{seconds}")).to_string()
+    }
+}
+
+/// The variable that says on which store the stories run: `sled`, `postgres`, or `replicas` for two programs on one
+/// database; in memory without it.
+const STORIES_ON: &str = "STORIES_ON";
+
+/// The program over an empty store.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the runner of the tests asks for; the program reads none of it"
+)]
+pub(crate) fn simulation(in_force: InForce, start: Timestamp) -> Simulation {
+    match std::env::var(STORIES_ON).as_deref() {
+        Err(_) | Ok("memory") => Simulation::new(in_force, start),
+        Ok("sled") => Simulation::on(stores::sled(), in_force, start),
+        Ok("postgres") => Simulation::on(stores::postgres(), in_force, start),
+        Ok("replicas") => {
+            let [one, other] = stores::replicas();
+            Simulation::on(one, in_force, start).beside(other)
+        }
+        Ok(other) => panic!("{STORIES_ON} is memory, sled, postgres or replicas, found {other}"),
     }
 }
 

@@ -63,7 +63,7 @@ fn an_engine_that_does_not_step_is_not_ready() {
 
 #[test]
 fn a_store_that_failed_is_not_ready() {
-    let mut api = Api::new();
+    let mut api = Api::in_memory();
     api.advance(Duration::from_secs(5));
     api.simulation.memory().stop_at(1);
     assert_eq!(api.fires("Down").status, 503);

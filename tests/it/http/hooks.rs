@@ -396,7 +396,7 @@ fn a_store_that_takes_nothing_is_503_with_a_time_to_come_back() {
 
 #[test]
 fn a_commit_that_fails_is_503_and_nothing_of_it_stays() {
-    let mut api = Api::new();
+    let mut api = Api::in_memory();
     api.simulation.memory().fail_at(1);
     let answer = api.fires("Down");
     assert_eq!(

@@ -1,0 +1,179 @@
+//! A way to a database that can be cut at a chosen moment: before a commit arrives, or after it did and before it is answered.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// How the writer ends its turn.
+const COMMIT: &[u8] = b"statement_timeout = 0; COMMIT";
+
+/// What the server answers to that.
+const COMMITTED: &[u8] = b"COMMIT\0";
+
+const NEVER: u8 = 0;
+const BEFORE: u8 = 1;
+const AFTER: u8 = 2;
+
+/// How long anything may take here; only a failure waits for it.
+const BOUND: Duration = Duration::from_secs(30);
+
+pub(super) struct Proxy {
+    dir: TempDir,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    cuts: AtomicU8,
+    n_cut: AtomicU32,
+    refuses: AtomicBool,
+    changed: Mutex<()>,
+    cut: Condvar,
+}
+
+impl Proxy {
+    /// In front of the server with this directory. It ends with the process.
+    pub(super) fn start(server: &Path) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).expect("a socket");
+        let shared = Arc::new(Shared::default());
+        let (own, server) = (Arc::clone(&shared), server.join(SOCKET));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if own.refuses.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = UnixStream::connect(&server) else {
+                    continue;
+                };
+                let own = Arc::clone(&own);
+                std::thread::spawn(move || own.carry(&client, &server));
+            }
+        });
+        Self { dir, shared }
+    }
+
+    /// As a host of a url.
+    pub(super) fn host(&self) -> String {
+        self.dir.path().display().to_string().replace('/', "%2F")
+    }
+
+    pub(super) fn cut_after_next_commit(&self) {
+        self.shared.cuts.store(AFTER, Ordering::SeqCst);
+    }
+
+    pub(super) fn cut_before_next_commit(&self) {
+        self.shared.cuts.store(BEFORE, Ordering::SeqCst);
+    }
+
+    /// Nobody comes through from now on; who is through already stays.
+    pub(super) fn refuse(&self) {
+        self.shared.refuses.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn accept(&self) {
+        self.shared.refuses.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn n_cut(&self) -> u32 {
+        self.shared.n_cut.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the first cut.
+    pub(super) fn wait_for_cut(&self) {
+        let changed = self.shared.changed.lock();
+        let changed = changed.unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .shared
+            .cut
+            .wait_timeout_while(changed, BOUND, |()| self.n_cut() == 0);
+        let (_changed, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "it is cut");
+    }
+}
+
+impl Shared {
+    fn carry(&self, client: &UnixStream, server: &UnixStream) {
+        let is_mute = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                self.forward(client, server, &is_mute);
+                if !is_mute.load(Ordering::SeqCst) {
+                    close(client, server);
+                }
+            });
+            let mut bytes = [0; 16 << 10];
+            while let Some(read) = read(server, &mut bytes) {
+                if is_mute.load(Ordering::SeqCst) {
+                    // Nothing of it comes back, and the server has done all the same what it was sent.
+                    if read.windows(COMMITTED.len()).any(|some| some == COMMITTED) {
+                        break;
+                    }
+                } else if { client }.write_all(read).is_err() {
+                    break;
+                }
+            }
+            close(client, server);
+            if is_mute.load(Ordering::SeqCst) {
+                self.note_cut();
+            }
+        });
+    }
+
+    /// From the client to the server, until it is cut.
+    fn forward(&self, client: &UnixStream, server: &UnixStream, is_mute: &AtomicBool) {
+        let mut bytes = [0; 64 << 10];
+        let mut last: Vec<u8> = Vec::new();
+        while let Some(read) = read(client, &mut bytes) {
+            last.extend_from_slice(read);
+            let commits = last.windows(COMMIT.len()).any(|some| some == COMMIT);
+            let kept = last.len().saturating_sub(COMMIT.len() - 1);
+            last.drain(..kept);
+            let cuts = match commits {
+                true => self.cuts.swap(NEVER, Ordering::SeqCst),
+                false => NEVER,
+            };
+            match cuts {
+                BEFORE => {
+                    close(client, server);
+                    self.note_cut();
+                    return;
+                }
+                AFTER => is_mute.store(true, Ordering::SeqCst),
+                _ => {}
+            }
+            if { server }.write_all(read).is_err() || cuts != NEVER {
+                return;
+            }
+        }
+    }
+
+    fn note_cut(&self) {
+        self.n_cut.fetch_add(1, Ordering::SeqCst);
+        self.cut.notify_all();
+    }
+}
+
+fn close(client: &UnixStream, server: &UnixStream) {
+    drop(client.shutdown(Shutdown::Both));
+    drop(server.shutdown(Shutdown::Both));
+}
+
+/// What came; none at the end.
+fn read<'b>(mut from: &UnixStream, bytes: &'b mut [u8]) -> Option<&'b [u8]> {
+    loop {
+        match from.read(bytes) {
+            Ok(0) => return None,
+            Ok(n) => return bytes.get(..n),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_broken) => return None,
+        }
+    }
+}
