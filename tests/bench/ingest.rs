@@ -27,7 +27,7 @@ const RESOLVED_PER_SECOND: u64 = 20_000;
 const RESOLVED_MAX: u64 = 400_000;
 
 /// More than any server takes.
-const NO_END: u64 = 99_000_000;
+pub(crate) const NO_END: u64 = 99_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Case {

@@ -114,13 +114,19 @@ struct Sender {
 
 impl Generator {
     pub(crate) fn new(shape: &Shape) -> Self {
-        let sender = |_nth| Sender {
+        Self::over(std::slice::from_ref(shape))
+    }
+
+    /// The same over several servers, which share the connections.
+    pub(crate) fn over(shapes: &[Shape]) -> Self {
+        let sender = |shape: &Shape| Sender {
             connection: Connection::to(shape.address),
             templates: Template::pair(shape),
         };
+        let in_turn = shapes.iter().cycle().take(CONNECTIONS);
         Self {
-            senders: (0..CONNECTIONS).map(sender).collect(),
-            per_request: shape.per_request,
+            senders: in_turn.map(sender).collect(),
+            per_request: shapes.first().map_or(1, |shape| shape.per_request),
         }
     }
 

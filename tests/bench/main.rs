@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
     reason = "a program for a person at a terminal, over bytes that it wrote itself"
@@ -11,6 +12,10 @@
 mod alerts;
 mod axum_server;
 mod client;
+#[path = "../it/cluster.rs"]
+#[expect(dead_code, reason = "the tests need more of it")]
+mod cluster;
+mod database;
 mod disk;
 mod growth;
 mod ingest;
@@ -57,6 +62,10 @@ struct Options {
     /// Instead of the comparison: memory, start and lists with `--alerts` firing alerts.
     #[arg(long, group = "mode")]
     resident: bool,
+    /// Instead of the comparison: embedded, one and two replicas on `PostgreSQL`, and Alerta on that (it is installed from
+    /// `PyPI`).
+    #[arg(long, group = "mode")]
+    database: bool,
     /// Instead of the comparison: what an alert costs beside ever more others, up to `--alerts`.
     #[arg(long, group = "mode")]
     growth: bool,
@@ -94,6 +103,12 @@ impl Setup {
         eprintln!("bench: {what}");
     }
 
+    /// Something failed that should not.
+    pub(crate) fn fail(&self, what: &str) {
+        self.failed.set(true);
+        self.say(what);
+    }
+
     /// Requests that failed are no part of any number; nobody is to overlook them.
     pub(crate) fn complain(&self, kind: Kind, loaded: &Loaded) {
         if let Some(first) = &loaded.first_error {
@@ -128,6 +143,8 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         page::run(&setup).await?
     } else if options.resident {
         resident::run(&setup, alerts(100_000)).await?
+    } else if options.database {
+        database::run(&setup, seconds(&options)).await?
     } else if options.growth {
         growth::run(&setup, alerts(1_000_000)).await?
     } else if options.space {
@@ -143,15 +160,17 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn seconds(options: &Options) -> Duration {
+    Duration::from_secs(match options.quick {
+        true => QUICK_SECONDS,
+        false => options.seconds,
+    })
+}
+
 async fn compare(setup: &Setup, options: &Options) -> anyhow::Result<Vec<Table>> {
-    let seconds = if options.quick {
-        QUICK_SECONDS
-    } else {
-        options.seconds
-    };
     let cases = match options.cases.as_slice() {
         [] => Case::ALL.as_slice(),
         some => some,
     };
-    ingest::run(setup, cases, Duration::from_secs(seconds)).await
+    ingest::run(setup, cases, seconds(options)).await
 }

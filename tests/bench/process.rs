@@ -22,6 +22,27 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * (ticks(11)? + ticks(12)?))
 }
 
+/// The same of a process and of all that it started, also of those that it has waited for.
+pub(crate) fn tree_cpu(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let (_, fields) = text.rsplit_once(") ").context("a stat without a name")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks: u32 = fields
+        .get(11..15)
+        .context("a short stat")?
+        .iter()
+        .map(|field| field.parse::<u32>().unwrap_or(0))
+        .sum();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    let mut all = TICK * ticks;
+    for child in fs::read_to_string(children)?.split_whitespace() {
+        // It may have ended since.
+        all += tree_cpu(child.parse()?).unwrap_or_default();
+    }
+    Ok(all)
+}
+
 /// Resident memory in bytes.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");

@@ -86,8 +86,22 @@ impl Server {
         above: &Path,
         hook: Option<&str>,
     ) -> anyhow::Result<Self> {
+        Self::start_on(kind, above, None, hook).await
+    }
+
+    /// Watchkeeper, on a database.
+    pub(crate) async fn on_database(above: &Path, url: &str) -> anyhow::Result<Self> {
+        Self::start_on(Kind::Watchkeeper, above, Some(url), None).await
+    }
+
+    async fn start_on(
+        kind: Kind,
+        above: &Path,
+        database: Option<&str>,
+        hook: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix_in("bench-", above)?;
-        configure(kind, folder.path(), hook)?;
+        configure(kind, folder.path(), database, hook)?;
         let child = spawn(kind, folder.path())?;
         let mut server = Self {
             kind,
@@ -219,14 +233,19 @@ impl Sequences {
     }
 }
 
-fn configure(kind: Kind, folder: &Path, hook: Option<&str>) -> anyhow::Result<()> {
+fn configure(
+    kind: Kind,
+    folder: &Path,
+    database: Option<&str>,
+    hook: Option<&str>,
+) -> anyhow::Result<()> {
     match kind {
         Kind::Watchkeeper => {
             let config = folder.join("config");
             fs::create_dir(&config)?;
             fs::write(
                 config.join("watchkeeper.toml"),
-                watchkeeper_toml(folder, hook),
+                watchkeeper_toml(folder, database, hook),
             )?;
             fs::write(config.join("oncall.toml"), oncall_toml(hook))?;
         }
@@ -239,12 +258,12 @@ fn configure(kind: Kind, folder: &Path, hook: Option<&str>) -> anyhow::Result<()
     Ok(())
 }
 
-fn watchkeeper_toml(folder: &Path, hook: Option<&str>) -> String {
-    let data = folder.join("data");
+fn watchkeeper_toml(folder: &Path, database: Option<&str>, hook: Option<&str>) -> String {
+    let data = format!("sled:{}", folder.join("data").display());
+    let url = database.unwrap_or(&data);
     let channel = hook.map(|url| format!("[channels.hook]\nkind = \"webhook\"\nurl = \"{url}\"\n"));
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sled:{}\"\n{}",
-        data.display(),
+        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"{url}\"\n{}",
         channel.unwrap_or_default()
     )
 }
