@@ -333,10 +333,12 @@ async fn step(
             Err(error) => {
                 feed_while_away(&store);
                 metrics::counter!("watchkeeper_engine_errors_total").increment(1);
-                tracing::error!(
-                    error = format!("{:#}", anyhow!(error)),
-                    "a pass of the engine failed; it tries again"
-                );
+                let is_away = error.is_away();
+                let error = format!("{:#}", anyhow!(error));
+                match is_away {
+                    true => tracing::debug!(error, "a pass of the engine failed"),
+                    false => tracing::error!(error, "a pass of the engine failed; it tries again"),
+                }
                 LOOKS_EVERY
             }
         };
@@ -413,10 +415,12 @@ async fn send(
             delivery.begin_due(now).await
         };
         let next = next.unwrap_or_else(|error| {
-            tracing::error!(
-                error = format!("{:#}", anyhow!(error)),
-                "pages could not be claimed; trying again"
-            );
+            let is_away = error.is_away();
+            let error = format!("{:#}", anyhow!(error));
+            match is_away {
+                true => tracing::debug!(error, "pages could not be claimed"),
+                false => tracing::error!(error, "pages could not be claimed; trying again"),
+            }
             None
         });
         let wait = next.map_or(LOOKS_EVERY, |next| next.since(now).min(LOOKS_EVERY));

@@ -163,7 +163,11 @@ pub fn start_logs(form: Form, level: &str) -> Result<(), tracing_subscriber::uti
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_not_set| EnvFilter::new(level));
     // It logs the parameters of each statement: everything that is stored, also what is secret.
     let silent = "tokio_postgres=warn".parse().expect("it is a directive");
-    let filter = filter.add_directive(silent);
+    // A connection that the server closed is made anew; where that fails the store says so.
+    let pool = "deadpool.postgres=error"
+        .parse()
+        .expect("it is a directive");
+    let filter = filter.add_directive(silent).add_directive(pool);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -134,6 +134,14 @@ impl Error {
         })
     }
 
+    /// Whether the database is away or too slow for now: the store said so when that began, and goes on by itself.
+    pub fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Uncertain { .. } | Self::Slow { .. }
+        )
+    }
+
     /// A record whose value cannot be read.
     pub fn record(key: &[u8], why: impl Into<String>) -> Self {
         Self::Corrupt {

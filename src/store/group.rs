@@ -37,7 +37,7 @@ pub fn decode(payload: &[u8]) -> Result<Changes, String> {
 }
 
 /// A record that was put, or is gone.
-type Change = (Key, Option<Vec<u8>>);
+pub(crate) type Change = (Key, Option<Vec<u8>>);
 
 /// What other processes are told of a group: the changes of records that all of them remember.
 pub(crate) fn encode_told(changes: &Changes) -> Vec<u8> {

@@ -363,10 +363,7 @@ impl Shared {
         let mut facts = lock(&self.facts);
         facts.last_error = Some(text.clone());
         facts.full |= matches!(why, Error::Full);
-        let is_away = matches!(
-            why,
-            Error::Unreachable { .. } | Error::Uncertain { .. } | Error::Slow { .. }
-        );
+        let is_away = why.is_away();
         let is_first = is_away && facts.unreachable.replace(text).is_none();
         drop(facts);
         if is_first {

@@ -3,7 +3,8 @@
 CREATE TABLE wk_turn (turn boolean PRIMARY KEY);
 INSERT INTO wk_turn (turn) VALUES (true);
 
--- The newest groups: what was the last one, who wrote it, and what others are told of it (nothing: they forget what they remember).
+-- The newest groups: what was the last one, who wrote it, and what others are told of it, packed (nothing: they forget what they
+-- remember).
 CREATE TABLE wk_group (
     sequence bigint PRIMARY KEY,
     id uuid NOT NULL,

@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 /// What one group tells others of; where it is more, they forget all they remember.
-const TOLD_BYTES: usize = 4 << 20;
+pub(super) const TOLD_BYTES: usize = 4 << 20;
 
 /// Records of a group that are written by one statement; of larger ones each table is written by itself, and what is known to be new by a
 /// statement that does not look for it first.
@@ -304,10 +304,12 @@ async fn list(link: &Link, attempt: &Attempt<'_>, replica: i64) -> Outcome {
 
 /// What others are told; nothing while there is nobody else, who would have something to forget.
 fn told(attempt: &Attempt<'_>) -> Option<Vec<u8>> {
-    let told = attempt
-        .tells
-        .then(|| group::encode_told(attempt.written.changes));
-    told.filter(|told| told.len() <= TOLD_BYTES)
+    if !attempt.tells {
+        return None;
+    }
+    let told = group::encode_told(attempt.written.changes);
+    // It says the same again and again, and a short one is kept in its row.
+    (told.len() <= TOLD_BYTES).then(|| lz4_flex::block::compress_prepend_size(&told))
 }
 
 async fn tell(link: &Link, attempt: &Attempt<'_>, replica: i64) -> Outcome {

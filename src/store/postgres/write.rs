@@ -13,7 +13,7 @@ use crate::store::postgres::Shared;
 use crate::store::postgres::error::{error, is_lost};
 use crate::store::postgres::read::{Brought, Session, fetch, no_answer};
 use crate::store::postgres::recent::Recent;
-use crate::store::postgres::send::{Attempt, Link, Written, prepare, send};
+use crate::store::postgres::send::{Attempt, Link, TOLD_BYTES, Written, prepare, send};
 use crate::store::queue::Waiting;
 use crate::store::rows::Rows;
 use crate::store::{group, keys};
@@ -289,8 +289,8 @@ impl Writer {
         let is_all = i64::try_from(groups.len()).is_ok_and(|n| n < BEHIND_MAX);
         for row in groups {
             let told: Option<&[u8]> = row.get(2);
-            match told.map(group::decode_told) {
-                Some(Ok(told)) if is_all => {
+            match told.and_then(unpacked) {
+                Some(told) if is_all => {
                     for (key, told) in told {
                         self.hear(key, told);
                     }
@@ -662,6 +662,17 @@ impl Writer {
         // Not again before the next group.
         self.n_groups += 1;
     }
+}
+
+/// What another replica told; none where it is no such thing.
+fn unpacked(told: &[u8]) -> Option<Vec<group::Change>> {
+    let (length, packed) = told.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    if length > TOLD_BYTES {
+        return None;
+    }
+    let told = lz4_flex::block::decompress(packed, length).ok()?;
+    group::decode_told(&told).ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
