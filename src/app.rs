@@ -2,9 +2,10 @@
 //! here, in one set.
 
 pub mod files;
+pub mod open;
 
 use crate::clock::{self, Clock};
-use crate::config::{self, Environment};
+use crate::config::Environment;
 use crate::domain::time::Timestamp;
 use crate::engine::deliver::{self, Delivery};
 use crate::engine::link::Links;
@@ -17,18 +18,16 @@ use crate::http::health::Metrics;
 use crate::http::reload::{Reload, Reloaded};
 use crate::http::{LiveSite, Parts, Site};
 use crate::pager::Swapped;
-use crate::store::delivery::release_claims;
 use crate::store::engine::Class;
 use crate::store::installation::{Installation, installation};
-use crate::store::postgres::{self, PostgresEngine};
-use crate::store::sled::{Settings, SledEngine};
 use crate::store::sweep::Retention;
 use crate::store::{Error, InForce, Store, unrefused};
 use crate::telemetry;
 use anyhow::{Context, anyhow, bail};
-use files::{Files, StoreAt, read};
+use files::{Files, read};
+use open::{clock_of, open_store};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,10 +38,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long requests that were taken may still run after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
-
-/// How often it is tried to reach a database at the start, and how long between two tries.
-const OPEN_TRIES: u32 = 30;
-const OPEN_TRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the watchdog is fed while the engine waits for a database.
 const FED_EVERY: Duration = Duration::from_secs(5);
@@ -191,91 +186,6 @@ async fn run_to_end(
         ending.cancel();
     }
     result
-}
-
-/// Replicas go by the clock of the store they share.
-fn clock_of(store: &Store) -> Clock {
-    match store.engine().replica() {
-        Some(_) => {
-            let engine = Arc::clone(store.engine());
-            Clock::following(move || engine.clock())
-        }
-        None => Clock::system(),
-    }
-}
-
-/// Opens the store that the configuration names.
-async fn open_store(config: &config::store::Store) -> anyhow::Result<Store> {
-    match files::store_at(config).map_err(|finding| BadFiles(format!("{finding}\n")))? {
-        StoreAt::Sled(dir) => open_embedded(dir).await,
-        StoreAt::Postgres(settings) => open_shared(*settings).await,
-    }
-}
-
-async fn open_embedded(dir: PathBuf) -> anyhow::Result<Store> {
-    let shown = dir.display().to_string();
-    let opened =
-        tokio::task::spawn_blocking(move || SledEngine::open(&dir, Settings::new(clock::wall)))
-            .await;
-    let engine = opened
-        .context("opening the store panicked")?
-        .with_context(|| format!("cannot open the store at {shown}"))?;
-    let store = Store::new(Arc::new(engine));
-    let status = store.status();
-    tracing::info!(
-        path = shown,
-        sequence = status.sequence,
-        "the store is open"
-    );
-    if let Some(rebuilt) = status.rebuilt {
-        tracing::warn!(
-            why = rebuilt,
-            "the state was built again from snapshot and journal"
-        );
-    }
-    if let Some(cut) = status.cut {
-        tracing::warn!(
-            what = cut,
-            "the end of the journal was not whole and was cut off"
-        );
-    }
-    let now = clock::wall();
-    let released = unrefused(
-        store
-            .transact(Class::Engine, move |tx| release_claims(tx, now))
-            .await,
-    )?;
-    if released > 0 {
-        tracing::info!(
-            pages = released,
-            "pages were being sent when the program last ended; they are sent again"
-        );
-    }
-    Ok(store)
-}
-
-/// A database may come up after us: it is waited for, for a while.
-async fn open_shared(settings: postgres::Settings) -> anyhow::Result<Store> {
-    let shown = settings.address.shown().to_owned();
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let own = settings.clone();
-        let opened = tokio::task::spawn_blocking(move || PostgresEngine::open(own)).await;
-        match opened.context("opening the store panicked")? {
-            Ok(engine) => {
-                tracing::info!(database = shown, "the store is open");
-                return Ok(Store::new(Arc::new(engine)));
-            }
-            Err(error @ (Error::Unreachable { .. } | Error::Slow { .. })) if tries < OPEN_TRIES => {
-                tracing::warn!(database = shown, %error, "waiting for the database");
-                tokio::time::sleep(OPEN_TRIED_EVERY).await;
-            }
-            Err(error) => {
-                return Err(anyhow!(error).context(format!("cannot open the store on {shown}")));
-            }
-        }
-    }
 }
 
 async fn links(store: &Store, public_url: &str) -> anyhow::Result<Links> {
@@ -555,14 +465,4 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }
-}
-
-/// The store that the configuration names, for commands that work on it without a daemon.
-pub fn configured_store(
-    config: Option<&Path>,
-    environment: &Environment,
-) -> anyhow::Result<StoreAt> {
-    let files = read(config, environment, clock::wall()).map_err(BadFiles)?;
-    files::store_at(&files.config.store)
-        .map_err(|finding| anyhow!(BadFiles(format!("{finding}\n"))))
 }

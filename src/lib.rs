@@ -53,6 +53,7 @@
 //!
 //! - `app.rs`: Wiring and life cycle
 //!   - `app/files.rs`: What is on disk, read as one
+//!   - `app/open.rs`: Opening the store that the configuration names, embedded or on a database
 //! - `cli.rs`: The command line
 //!   - `cli/check.rs`: `check`
 //!   - `cli/client.rs`: Talking to a running daemon
@@ -179,6 +180,7 @@
 //!   - `store/pending.rs`: Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key
 //!   - `store/postgres.rs`: The engine of several equal replicas
 //!     - `store/postgres/connect.rs`: The way to the database
+//!     - `store/postgres/doubt.rs`: A group whose answer was lost
 //!     - `store/postgres/error.rs`: What the database or the way to it said
 //!     - `store/postgres/listen.rs`: What comes from the database by itself
 //!     - `store/postgres/load.rs`: Filling an empty database

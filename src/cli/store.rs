@@ -1,7 +1,7 @@
 //! `store`: backup of a running daemon's store, restore and verification of one that is not running.
 
-use crate::app::configured_store;
 use crate::app::files::StoreAt;
+use crate::app::open::configured_store;
 use crate::cli::client::Daemon;
 use crate::cli::{Exit, Output, WrongCall, block_on, print, print_json};
 use crate::clock;

@@ -3,6 +3,7 @@
 use crate::domain::incident::Refusal;
 use crate::domain::phase::Output;
 use crate::store::commands::Refused;
+use crate::store::error::chain;
 use crate::store::{Error, Failure};
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -145,16 +146,6 @@ impl From<&Error> for Problem {
             }
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 impl From<Failure<Refused>> for Problem {

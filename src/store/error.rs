@@ -172,6 +172,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// An error with all that caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
 /// No space left, or the quota is used up.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(

@@ -8,6 +8,7 @@
 //! the sessions of reads and hints.
 
 mod connect;
+mod doubt;
 mod error;
 mod listen;
 mod load;

@@ -61,10 +61,6 @@ impl Rows {
         matches!(self.rows.borrow().peek(key), Some(None))
     }
 
-    pub(crate) fn holds(&self, key: &[u8]) -> bool {
-        holds(self.tables, key)
-    }
-
     /// This is how a record is, or that there is none.
     pub(crate) fn remember(&self, key: Key, value: Option<Vec<u8>>) {
         let mut rows = self.rows.borrow_mut();

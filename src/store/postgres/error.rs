@@ -1,7 +1,6 @@
 //! What the database or the way to it said, as an error of the store.
 
 use crate::store::error::Error;
-use std::error::Error as _;
 use tokio_postgres::error::SqlState;
 
 /// What became of what was asked for.
@@ -49,11 +48,5 @@ pub(super) fn chain(error: &tokio_postgres::Error) -> String {
     if let Some(told) = error.as_db_error() {
         return format!("{} ({})", told.message(), told.code().code());
     }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+    crate::store::error::chain(error)
 }

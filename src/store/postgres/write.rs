@@ -47,36 +47,25 @@ const TRIMMED_MAX: i64 = 5_000;
 /// After the database could not be reached, before the next try.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// How often it is tried to find out what became of a group whose answer was lost, and how long between two tries.
-const FIND_OUT_TRIES: usize = 10;
-const FIND_OUT_AFTER: Duration = Duration::from_millis(500);
-
 /// While no other replica has written for so long, nobody is told of what was.
 const OTHERS_HEAR_FOR: Duration = Duration::from_secs(30);
 
 /// A group that is known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    sequence: i64,
-    id: Uuid,
-}
-
-/// What became of a group whose answer was lost.
-enum Found {
-    Kept,
-    /// It was not kept, and what it was decided by has changed since.
-    OthersCame,
+pub(super) struct Known {
+    pub(super) sequence: i64,
+    pub(super) id: Uuid,
 }
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    on: Runtime,
-    link: Option<Link>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) on: Runtime,
+    pub(super) link: Option<Link>,
     rows: Rows,
     recent: Recent,
-    known: Option<Known>,
+    pub(super) known: Option<Known>,
     /// What the server warned of last: that a transaction is not where it was to be, for one.
-    warned: Arc<Mutex<Option<String>>>,
+    pub(super) warned: Arc<Mutex<Option<String>>>,
     others_at: Option<Duration>,
     n_groups: u64,
     /// Jobs for which the last group had no room.
@@ -166,7 +155,7 @@ impl Writer {
         unknown.into_iter().cloned().collect()
     }
 
-    fn try_turn(&mut self, foreseen: &[Key]) -> Result<Brought, Error> {
+    pub(super) fn try_turn(&mut self, foreseen: &[Key]) -> Result<Brought, Error> {
         let tried = self.begin(foreseen);
         if tried.is_err() {
             // Its transaction ends with it.
@@ -342,13 +331,13 @@ impl Writer {
     }
 
     /// Lets go of the session. The runtime has to be driven for that to be done.
-    fn drop_link(&mut self) {
+    pub(super) fn drop_link(&mut self) {
         if self.link.take().is_some() {
             self.wait(Duration::from_millis(1));
         }
     }
 
-    fn wait(&self, span: Duration) {
+    pub(super) fn wait(&self, span: Duration) {
         self.on.block_on(async { tokio::time::sleep(span).await });
     }
 
@@ -377,8 +366,9 @@ impl Writer {
                 self.shared.failed(why);
             }
         }
+        let has_written = result.is_ok() && !group.changes.is_empty();
         group.answer(&result);
-        if result.is_ok() {
+        if has_written && self.n_groups.is_multiple_of(TRIMMED_EVERY) {
             self.trim();
         }
     }
@@ -391,15 +381,12 @@ impl Writer {
         brought: &RefCell<Brought>,
         failed: &Cell<bool>,
     ) {
-        for (key, value) in brought.borrow().iter() {
-            if self.rows.holds(key) {
-                self.rows.remember(key.clone(), value.clone());
-            }
-        }
         let mut n_jobs = 0;
+        // What the first ones foresee came with the turn.
+        let mut foreseen = Vec::new();
         loop {
             n_jobs += jobs.len();
-            self.run_some(&mut jobs, group, brought, failed);
+            self.run_some(&mut jobs, &foreseen, group, brought, failed);
             if !jobs.is_empty() || !group.has_room(n_jobs) {
                 break;
             }
@@ -408,6 +395,7 @@ impl Writer {
             if jobs.is_empty() || failed.get() {
                 break;
             }
+            foreseen = self.foreseen(&jobs);
         }
         self.left.extend(jobs);
     }
@@ -416,6 +404,7 @@ impl Writer {
     fn run_some(
         &self,
         jobs: &mut Vec<Waiting>,
+        foreseen: &[Key],
         group: &mut Group,
         brought: &RefCell<Brought>,
         failed: &Cell<bool>,
@@ -433,7 +422,7 @@ impl Writer {
         };
         let caught = self.recent.over(&session);
         let view = self.rows.over(&caught);
-        if view.foresee(&self.foreseen(jobs)).is_err() {
+        if view.foresee(foreseen).is_err() {
             return;
         }
         let mut waiting = std::mem::take(jobs).into_iter();
@@ -517,7 +506,7 @@ impl Writer {
     }
 
     /// Writes a group in the turn that is held, and ends that. `Uncertain` where it may or may not be durable.
-    fn write(&self, attempt: &Attempt<'_>) -> Result<(), Error> {
+    pub(super) fn write(&self, attempt: &Attempt<'_>) -> Result<(), Error> {
         let Some(link) = self.link.as_ref() else {
             return Err(no_answer());
         };
@@ -563,86 +552,8 @@ impl Writer {
         }
     }
 
-    /// The answer was lost: what the database has is asked under a new turn, and where nobody came in between the group
-    /// is written once more under the same id.
-    fn find_out(&mut self, attempt: &Attempt<'_>, mut why: String) -> Result<(), Error> {
-        let before = self.known;
-        for _ in 0..FIND_OUT_TRIES {
-            self.drop_link();
-            let found = match self.try_turn(&[]) {
-                Ok(_nothing) => self.look_for(attempt, before),
-                Err(found) => Err(found),
-            };
-            match found {
-                Ok(Found::Kept) => return Ok(()),
-                Ok(Found::OthersCame) => return Err(Error::Unreachable { why }),
-                Err(found) => why = found.to_string(),
-            }
-            if self.shared.queue.is_closing() {
-                break;
-            }
-            self.wait(FIND_OUT_AFTER);
-        }
-        Err(Error::Uncertain { why })
-    }
-
-    /// Looks for a group in the turn that is held, and sees to it that it is kept.
-    fn look_for(&mut self, attempt: &Attempt<'_>, before: Option<Known>) -> Result<Found, Error> {
-        let last = self.known;
-        if self.is_listed(attempt)? {
-            self.known = before;
-            // It may be on this server alone: this waits until it is where it is to be.
-            self.confirm(attempt)?;
-            return Ok(Found::Kept);
-        }
-        if last != before {
-            return Ok(Found::OthersCame);
-        }
-        self.write(attempt)?;
-        Ok(Found::Kept)
-    }
-
-    /// Commits something after the group; where that is durable, so is the group.
-    fn confirm(&self, attempt: &Attempt<'_>) -> Result<(), Error> {
-        let Some(link) = self.link.as_ref() else {
-            return Err(no_answer());
-        };
-        let text = format!(
-            "UPDATE wk_group SET at = at WHERE sequence = {}; SET LOCAL statement_timeout = 0; COMMIT",
-            attempt.after + 1
-        );
-        let confirmed = self.on.block_on(async {
-            let committed = link.client.batch_execute(&text);
-            tokio::time::timeout(self.shared.within(), committed).await
-        });
-        let confirmed = confirmed.map_err(|_elapsed| no_answer())?;
-        confirmed.map_err(|found| error("confirm the group", &found))?;
-        match lock(&self.warned).take() {
-            None => Ok(()),
-            Some(why) => Err(Error::Uncertain { why }),
-        }
-    }
-
-    fn is_listed(&self, attempt: &Attempt<'_>) -> Result<bool, Error> {
-        let Some(link) = self.link.as_ref() else {
-            return Err(no_answer());
-        };
-        let sequence = attempt.after + 1;
-        let parameters: [&(dyn ToSql + Sync); 1] = [&sequence];
-        let asked = self.on.block_on(async {
-            let asked = link.client.query_opt(&link.listed, &parameters);
-            tokio::time::timeout(self.shared.within(), asked).await
-        });
-        let row = asked.map_err(|_elapsed| no_answer())?;
-        let row = row.map_err(|found| error("look for the group", &found))?;
-        Ok(row.is_some_and(|row| row.get::<_, Uuid>(0) == attempt.id))
-    }
-
     /// Removes groups from the list that nobody needs any more.
     fn trim(&mut self) {
-        if self.n_groups == 0 || !self.n_groups.is_multiple_of(TRIMMED_EVERY) {
-            return;
-        }
         let (Some(link), Some(known)) = (self.link.as_ref(), self.known) else {
             return;
         };
@@ -659,8 +570,6 @@ impl Writer {
         if !matches!(trimmed, Ok(Ok(_))) {
             self.drop_link();
         }
-        // Not again before the next group.
-        self.n_groups += 1;
     }
 }
 
@@ -675,6 +584,6 @@ fn unpacked(told: &[u8]) -> Option<Vec<group::Change>> {
     group::decode_told(&told).ok()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
