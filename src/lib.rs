@@ -189,6 +189,7 @@
 //!     - `store/postgres/recent.rs`: What the last groups of all replicas added to the logs of incidents
 //!     - `store/postgres/send.rs`: Sending a group to the database
 //!     - `store/postgres/tables.rs`: Where the records of each key lie in the database
+//!     - `store/postgres/turn.rs`: Taking the turn
 //!     - `store/postgres/write.rs`: The writer of one replica
 //!   - `store/quarantine.rs`: Incidents that could not be stepped
 //!   - `store/queue.rs`: Jobs that wait for an engine's writer

@@ -17,6 +17,7 @@ mod read;
 mod recent;
 mod send;
 mod tables;
+mod turn;
 mod write;
 
 pub use connect::{Address, BadAddress};
