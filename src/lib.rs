@@ -179,6 +179,7 @@
 //!   - `store/overlay.rs`: Sorted changes laid over a state
 //!   - `store/pending.rs`: Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key
 //!   - `store/postgres.rs`: The engine of several equal replicas
+//!     - `store/postgres/ahead.rs`: New records of a large group that are sent while the rest of it is still being decided
 //!     - `store/postgres/connect.rs`: The way to the database
 //!     - `store/postgres/doubt.rs`: A group whose answer was lost
 //!     - `store/postgres/error.rs`: What the database or the way to it said

@@ -117,6 +117,11 @@ impl<'a> Stage<'a> {
         self.bytes
     }
 
+    /// What the job changed and did not take back; a record for each time it did.
+    pub(crate) fn changed(self) -> impl Iterator<Item = Key> + use<> {
+        self.before.into_iter().map(|(key, _before)| key)
+    }
+
     /// Takes back what the job changed.
     pub fn undo(&mut self) {
         while let Some((key, before)) = self.before.pop() {

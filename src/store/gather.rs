@@ -4,6 +4,7 @@ use crate::store::engine::Class;
 use crate::store::engine::Done;
 use crate::store::engine::Job;
 use crate::store::engine::Keep;
+use crate::store::engine::Key;
 use crate::store::engine::Reads;
 use crate::store::engine::Stage;
 use crate::store::error::Error;
@@ -37,20 +38,20 @@ impl Group {
         n_jobs < GROUP_JOBS && self.bytes < GROUP_BYTES
     }
 
-    /// Runs a job and keeps what it wants to keep, unless it may not.
+    /// Runs a job and keeps what it wants to keep, unless it may not. What it changed.
     pub(crate) fn run(
         &mut self,
         view: &dyn Reads,
         class: Class,
         job: Job,
         refusal: Option<Arc<Error>>,
-    ) {
+    ) -> impl Iterator<Item = Key> + use<> {
         let mut stage = Stage::new(view, &mut self.changes);
         let (keep, done) = job.run(&mut stage);
         if keep == Keep::No || stage.is_unchanged() {
             stage.undo();
             self.answers.push((done, None));
-            return;
+            return stage.changed();
         }
         self.has_intake |= class == Class::Intake;
         let bytes = stage.bytes();
@@ -62,11 +63,12 @@ impl Group {
         if let Some(why) = refusal.or_else(too_large) {
             stage.undo();
             self.answers.push((done, Some(why)));
-            return;
+            return stage.changed();
         }
         self.bytes = self.bytes.saturating_add_signed(bytes);
         self.has_engine |= class == Class::Engine;
         self.answers.push((done, None));
+        stage.changed()
     }
 
     /// The errors that are told to somebody when the group ends like this.

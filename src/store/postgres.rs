@@ -7,6 +7,7 @@
 //! It has threads of its own, spawned here as those of the embedded engine are: the *writer* with its session, and one that drives
 //! the sessions of reads and hints.
 
+mod ahead;
 mod connect;
 mod doubt;
 mod error;

@@ -1,5 +1,6 @@
 //! The engine on a database: what is written once whatever breaks on the way, what is refused, how the way there is trusted.
 
+mod large;
 mod proxy;
 
 use crate::cluster::{self, Cluster, Pem};

@@ -1,6 +1,7 @@
 //! A group whose answer was lost: whether the database has it, and seeing to it that it does.
 
 use crate::store::error::Error;
+use crate::store::postgres::ahead::Answers;
 use crate::store::postgres::error::error;
 use crate::store::postgres::read::no_answer;
 use crate::store::postgres::send::Attempt;
@@ -56,7 +57,7 @@ impl Writer {
         if last != before {
             return Ok(Found::OthersCame);
         }
-        self.write(attempt)?;
+        self.write(attempt, Answers::default())?;
         Ok(Found::Kept)
     }
 

@@ -1,6 +1,7 @@
 //! Sending a group to the database: all of it in one go, its commit last.
 
 use crate::store::overlay::Changes;
+use crate::store::postgres::ahead::{Ahead, Answers};
 use crate::store::postgres::listen::CHANNEL;
 use crate::store::postgres::read::Brought;
 use crate::store::postgres::tables::Table;
@@ -16,7 +17,7 @@ pub(super) const TOLD_BYTES: usize = 4 << 20;
 
 /// Records of a group that are written by one statement; of larger ones each table is written by itself, and what is known to be new by a
 /// statement that does not look for it first.
-const TOGETHER_MAX: usize = 256;
+pub(super) const TOGETHER_MAX: usize = 256;
 
 /// What a small group puts, by one statement. New records of what there is come beside it, so that nobody looks for them first.
 const TOGETHER: &str = "WITH work AS (INSERT INTO wk_work (key, value) \
@@ -26,6 +27,10 @@ const TOGETHER: &str = "WITH work AS (INSERT INTO wk_work (key, value) \
      event AS (INSERT INTO wk_event (key, value) SELECT unnest($5::bytea[]), unnest($6::bytea[])), \
      history AS (INSERT INTO wk_history (key, value) SELECT unnest($7::bytea[]), unnest($8::bytea[])) \
      INSERT INTO wk_group (sequence, id, replica, told) VALUES ($9, $10, $11, $12)";
+
+/// The writer asks the same few questions again and again, all by key. Left to itself, the planner plans some of them anew each time, which
+/// costs as much as the answer, and may keep a plan for a table that has grown since.
+const PLANS_ONCE: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
 
 /// The session that writes, and its statements: what is sent in one go must be known to the server before.
 pub(super) struct Link {
@@ -38,8 +43,6 @@ pub(super) struct Link {
     together: Statement,
     tell: Option<Statement>,
     tables: [(Table, Prepared); 4],
-    /// Nothing of what is remembered was compared with what this session shows.
-    pub(super) is_new: bool,
 }
 
 struct Prepared {
@@ -63,6 +66,7 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Written<'a> {
     pub(super) changes: &'a Changes,
     pub(super) brought: &'a Brought,
+    pub(super) ahead: &'a Ahead,
 }
 
 impl Written<'_> {
@@ -72,13 +76,34 @@ impl Written<'_> {
         puts.into_iter().any(|(key, _)| keys::is_due(key))
     }
 
-    /// Whether it is known that there was no such record.
+    /// Whether it is known that there is no such record.
     fn adds(&self, key: &[u8], rows: &Rows) -> bool {
-        keys::is_added(key) || rows.knows_none(key) || matches!(self.brought.get(key), Some(None))
+        adds(key, self.brought, rows) && !self.ahead.was_overtaken(key)
+    }
+}
+
+/// Whether it is known that there was no such record before the group.
+pub(super) fn adds(key: &[u8], brought: &Brought, rows: &Rows) -> bool {
+    keys::is_added(key) || rows.knows_none(key) || matches!(brought.get(key), Some(None))
+}
+
+impl Link {
+    /// What adds records of which none is there to a table.
+    pub(super) fn add(&self, table: Table) -> &Statement {
+        let [work, state, event, history] = &self.tables;
+        let (_table, prepared) = match table {
+            Table::Work => work,
+            Table::State => state,
+            Table::Event => event,
+            Table::History => history,
+        };
+        &prepared.add
     }
 }
 
 pub(super) async fn prepare(client: ClientWrapper) -> Result<Link, tokio_postgres::Error> {
+    // A database that knows no such thing plans as it likes.
+    let _planned_once = client.batch_execute(PLANS_ONCE).await.is_ok();
     // The reads that jobs ask for go through the same session.
     for table in Table::ALL {
         client.prepare_cached(table.statements().get).await?;
@@ -123,7 +148,6 @@ pub(super) async fn prepare(client: ClientWrapper) -> Result<Link, tokio_postgre
             prepare_table(&client, Table::History).await?,
         ],
         client,
-        is_new: true,
     })
 }
 
@@ -140,25 +164,27 @@ async fn prepare_table(
     Ok((table, prepared))
 }
 
-type Outcome = Result<(), tokio_postgres::Error>;
+pub(super) type Outcome = Result<(), tokio_postgres::Error>;
 
 /// Sends all of a group in one go, its commit last: the turn is not held while anything is on its way. How the writes ended, and how
 /// the commit did.
 pub(super) async fn send(
     link: &Link,
     attempt: &Attempt<'_>,
+    ahead: Answers,
     rows: &Rows,
     replica: i64,
 ) -> (Outcome, Outcome) {
-    let (written, told, committed) = tokio::join!(
+    let (ahead, written, told, committed) = tokio::join!(
         biased;
+        ahead.ended(),
         write(link, attempt, rows, replica),
         tell(link, attempt, replica),
         // A commit that waits for its standby must not be given up: the server would then say that it was kept.
         link.client
             .batch_execute("SET LOCAL statement_timeout = 0; COMMIT"),
     );
-    (written.and(told), committed)
+    (ahead.and(written).and(told), committed)
 }
 
 async fn write(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica: i64) -> Outcome {
@@ -259,6 +285,9 @@ async fn send_table(
             removed.push(key);
             continue;
         };
+        if attempt.written.ahead.has_sent(key) && !attempt.is_careful {
+            continue;
+        }
         let is_new = attempt.written.adds(key, rows);
         let records = match is_new && !attempt.is_careful {
             true => &mut added,

@@ -47,11 +47,10 @@ impl Writer {
     fn begin(&mut self, foreseen: &[Key]) -> Result<Brought, Error> {
         self.connect()?;
         *lock(&self.warned) = None;
-        let Some(link) = self.link.as_mut() else {
+        let is_new = std::mem::replace(&mut self.is_new_link, false);
+        let Some(link) = self.link.as_deref() else {
             return Err(no_answer());
         };
-        let is_new = std::mem::replace(&mut link.is_new, false);
-        let link = &*link;
         let known = self.known.map_or(0, |known| known.sequence);
         let took = self.on.block_on(async {
             tokio::time::timeout(self.shared.within(), async {
@@ -112,7 +111,8 @@ impl Writer {
                 .map_err(|_elapsed| no_answer())?
                 .map_err(|found| error("prepare the statements", &found))
         })?;
-        self.link = Some(linked);
+        self.link = Some(Arc::new(linked));
+        self.is_new_link = true;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::store::gather::{GROUP_JOBS, Group};
 use crate::store::keys;
 use crate::store::overlay::Changes;
 use crate::store::postgres::Shared;
+use crate::store::postgres::ahead::{Ahead, Answers};
 use crate::store::postgres::error::{error, is_lost};
 use crate::store::postgres::read::{Brought, Session, no_answer};
 use crate::store::postgres::recent::Recent;
@@ -56,7 +57,9 @@ pub(super) struct Known {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) on: Runtime,
-    pub(super) link: Option<Link>,
+    pub(super) link: Option<Arc<Link>>,
+    /// Nothing of what is remembered was compared with what the session shows.
+    pub(super) is_new_link: bool,
     pub(super) rows: Rows,
     pub(super) recent: Recent,
     pub(super) known: Option<Known>,
@@ -74,6 +77,7 @@ impl Writer {
             shared,
             on,
             link: None,
+            is_new_link: false,
             rows: Rows::new(keys::TOLD, ROWS_MAX),
             recent: Recent::default(),
             known: None,
@@ -153,15 +157,20 @@ impl Writer {
     /// Lets the jobs decide, and those that came meanwhile; writes what they changed; answers.
     fn decide(&mut self, jobs: Vec<Waiting>, brought: Brought) {
         let mut group = Group::default();
+        let mut ahead = Ahead::default();
         let failed = Cell::new(false);
         let brought = RefCell::new(brought);
-        self.run_jobs(jobs, &mut group, &brought, &failed);
+        self.run_jobs(jobs, &mut group, &mut ahead, &brought, &failed);
         let brought = brought.into_inner();
+        let answers = ahead.take_answers();
         let written = Written {
             changes: &group.changes,
             brought: &brought,
+            ahead: &ahead,
         };
-        let result = self.commit(written, failed.get()).map_err(Arc::new);
+        let result = self
+            .commit(written, answers, failed.get())
+            .map_err(Arc::new);
         match &result {
             Ok(()) => self.follow_own(&group.changes),
             Err(why) => {
@@ -181,6 +190,7 @@ impl Writer {
         &mut self,
         mut jobs: Vec<Waiting>,
         group: &mut Group,
+        ahead: &mut Ahead,
         brought: &RefCell<Brought>,
         failed: &Cell<bool>,
     ) {
@@ -189,7 +199,7 @@ impl Writer {
         let mut foreseen = Vec::new();
         loop {
             n_jobs += jobs.len();
-            self.run_some(&mut jobs, &foreseen, group, brought, failed);
+            self.run_some(&mut jobs, &foreseen, group, ahead, brought, failed);
             if !jobs.is_empty() || !group.has_room(n_jobs) {
                 break;
             }
@@ -209,6 +219,7 @@ impl Writer {
         jobs: &mut Vec<Waiting>,
         foreseen: &[Key],
         group: &mut Group,
+        ahead: &mut Ahead,
         brought: &RefCell<Brought>,
         failed: &Cell<bool>,
     ) {
@@ -232,7 +243,9 @@ impl Writer {
         while group.has_room(0)
             && let Some(Waiting { class, job }) = waiting.next()
         {
-            group.run(&view, class, job, None);
+            let changed = group.run(&view, class, job, None);
+            ahead.note(changed, &group.changes, &brought.borrow(), &self.rows);
+            ahead.send(link, &self.on, &group.changes);
         }
         jobs.extend(waiting);
     }
@@ -248,8 +261,9 @@ impl Writer {
     }
 
     /// Ends the turn: with what was changed, once it is durable, or with nothing.
-    fn commit(&mut self, written: Written<'_>, failed: bool) -> Result<(), Error> {
+    fn commit(&mut self, written: Written<'_>, ahead: Answers, failed: bool) -> Result<(), Error> {
         if failed {
+            drop(ahead);
             self.drop_link();
             return Err(Error::Unreachable {
                 why: "a read failed before anything was kept".to_owned(),
@@ -270,7 +284,7 @@ impl Writer {
             tells,
             is_careful: false,
         };
-        let written = match self.write(&attempt) {
+        let written = match self.write(&attempt, ahead) {
             Err(Error::Uncertain { why }) => {
                 attempt.is_careful = true;
                 self.find_out(&attempt, why)
@@ -309,13 +323,13 @@ impl Writer {
     }
 
     /// Writes a group in the turn that is held, and ends that. `Uncertain` where it may or may not be durable.
-    pub(super) fn write(&self, attempt: &Attempt<'_>) -> Result<(), Error> {
+    pub(super) fn write(&self, attempt: &Attempt<'_>, ahead: Answers) -> Result<(), Error> {
         let Some(link) = self.link.as_ref() else {
             return Err(no_answer());
         };
         let replica = self.shared.replica;
         let sent = self.on.block_on(async {
-            let sent = Box::pin(send(link, attempt, &self.rows, replica));
+            let sent = Box::pin(send(link, attempt, ahead, &self.rows, replica));
             tokio::time::timeout(self.shared.within(), sent).await
         });
         let (written, committed) = match sent {

@@ -64,7 +64,8 @@ impl Shared {
                     refusal.clone()
                 }
             };
-            group.run(&view, class, job, refusal);
+            // A group is written at once, at its end.
+            drop(group.run(&view, class, job, refusal));
             let more = group.has_room(n_jobs);
             next = more.then(|| self.queue.next()).flatten();
         }
