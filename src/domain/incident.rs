@@ -192,6 +192,11 @@ impl Incident {
         self.clear_since.is_some()
     }
 
+    /// Nothing fires, and nothing is stale that fired.
+    pub fn is_silent(&self) -> bool {
+        self.quiet_since.is_some()
+    }
+
     /// Nothing fires, but `resolve_after` has not passed: no page goes out. One that is clear only by a person's word is
     /// not quiet before that is given.
     pub fn is_quiet(&self) -> bool {

@@ -7,14 +7,16 @@ use crate::store::error::Error;
 use crate::store::records::{PageRecord, PageState};
 use crate::store::tx::Tx;
 
-/// Brings the outbox of an incident to what its new entries say.
+/// Brings the outbox of an incident to what its new entries say. Pages are kept back only while nothing fires; where something did
+/// before the entries, there are none to release.
 pub(crate) fn follow(
     tx: &mut Tx<'_, '_>,
     incident: &Incident,
     entries: &[Entry],
+    was_silent: bool,
 ) -> Result<(), Error> {
     let number = incident.number();
-    let mut released = false;
+    let mut may_hold = was_silent;
     for entry in entries {
         match &entry.event {
             Event::StepRan { pages, .. }
@@ -23,9 +25,9 @@ pub(crate) fn follow(
             | Event::Told { pages, .. } => issue(tx, number, pages, entry.at),
             Event::PagesDropped { serials, why } => drop_pages(tx, number, serials, why)?,
             Event::Hastened { serial } => hasten(tx, number, *serial, entry.at)?,
-            Event::AlertJoined { .. } | Event::AlertFired { .. } if !released => {
+            Event::AlertJoined { .. } | Event::AlertFired { .. } if may_hold => {
                 release_held(tx, incident)?;
-                released = true;
+                may_hold = false;
             }
             Event::ClockJumped { by_ms } => shift(tx, incident, *by_ms)?,
             _ => {}

@@ -133,9 +133,21 @@ impl<'a> Reader<'a> {
 
     /// Entries of an incident's log with `from <= seq < to`.
     pub fn entries(&self, number: u64, from: u64, to: u64) -> Result<Vec<Entry>, Error> {
+        let mut entries = self.entries_recorded(number, from, to)?;
+        if entries.first().is_none_or(|first| first.seq != from) && from < to {
+            // It stands in the record of a transaction that began before it.
+            entries = self.entries_recorded(number, self.record_with(number, from)?, to)?;
+            entries.retain(|entry| from <= entry.seq);
+        }
+        entries.retain(|entry| entry.seq < to);
+        Ok(entries)
+    }
+
+    /// The entries of all records with `from <= seq < to`.
+    fn entries_recorded(&self, number: u64, from: u64, to: u64) -> Result<Vec<Entry>, Error> {
         let mut entries: Vec<Entry> = Vec::new();
         self.scan(
-            &keys::event(number, self.record_with(number, from)?),
+            &keys::event(number, from),
             &keys::event(number, to),
             Order::Forward,
             &mut |_key, more: OneOrMore<Entry>| {
@@ -143,7 +155,6 @@ impl<'a> Reader<'a> {
                 Ok(ControlFlow::Continue(()))
             },
         )?;
-        entries.retain(|entry| from <= entry.seq && entry.seq < to);
         Ok(entries)
     }
 

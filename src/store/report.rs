@@ -115,7 +115,7 @@ pub fn foreseen(report: &Report, in_force: &InForce) -> Vec<Key> {
     let mut keys = Tx::always_asked();
     for sighting in &report.sightings {
         let fingerprint = sighting.labels.fingerprint();
-        keys.push(keys::alert(fingerprint));
+        keys.extend([keys::alert(fingerprint), keys::seen(fingerprint)]);
         let outcome = match &sighting.said {
             Said::Signal(Signal::Resolved) => continue,
             Said::Signal(Signal::Firing) => None,

@@ -61,6 +61,12 @@ impl Rows {
         matches!(self.rows.borrow().peek(key), Some(None))
     }
 
+    /// This is how records are; those of other tables are not remembered.
+    pub(crate) fn remember_all(&self, records: &Changes) {
+        let its = records.iter().filter(|(key, _)| holds(self.tables, key));
+        its.for_each(|(key, value)| self.remember(key.clone(), value.clone()));
+    }
+
     /// This is how a record is, or that there is none.
     pub(crate) fn remember(&self, key: Key, value: Option<Vec<u8>>) {
         let mut rows = self.rows.borrow_mut();

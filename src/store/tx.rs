@@ -46,11 +46,16 @@ pub struct Tx<'t, 's> {
 /// Transitions that one record holds.
 const HISTORY_MAX: usize = 200;
 
+/// A record of the history that is larger is not joined by further transactions of its group.
+const HISTORY_JOINED_BYTES: usize = 8 << 10;
+
 /// An incident that the transaction works on.
 struct Work {
     incident: Incident,
     entries: Vec<Entry>,
     before: Option<Head>,
+    /// Nothing fired before the transaction, so that pages may be kept back.
+    was_silent: bool,
     settled: bool,
 }
 
@@ -154,6 +159,7 @@ impl<'t, 's> Tx<'t, 's> {
             let incident = self.read().incident_at(number, before.seq)?;
             let incident = Arc::unwrap_or_clone(incident);
             let work = Work {
+                was_silent: incident.is_silent(),
                 incident,
                 entries: Vec::new(),
                 before: Some(before),
@@ -239,6 +245,7 @@ impl<'t, 's> Tx<'t, 's> {
             incident,
             entries: vec![entry],
             before: None,
+            was_silent: false,
             settled: false,
         };
         self.work.insert(number, work);
@@ -317,10 +324,29 @@ impl<'t, 's> Tx<'t, 's> {
     fn write_history(&mut self) -> Result<(), Error> {
         let transitions = std::mem::take(&mut self.history);
         if let (Some(at), false) = (self.history_at, transitions.is_empty()) {
+            let added = OneOrMore::of(transitions);
+            if self.join_history(at, &added) {
+                return Ok(());
+            }
             let seq = self.next(Counter::Transition)?;
-            self.put(keys::transition(at, seq), &OneOrMore::of(transitions));
+            self.put(keys::transition(at, seq), &added);
         }
         Ok(())
+    }
+
+    /// Adds to the record that the group has begun for this instant, where there is one with room.
+    fn join_history(&mut self, at: Timestamp, added: &OneOrMore<Transition>) -> bool {
+        let from = keys::transitions_before(at);
+        let to = keys::transitions_before(at.shifted(1));
+        let Some((begun, value)) = self.stage.last_of_group(&from, &to) else {
+            return false;
+        };
+        if value.len() > HISTORY_JOINED_BYTES {
+            return false;
+        }
+        let (begun, value) = (begun.clone(), joined(value, &encode(added)));
+        self.stage.put(begun, value);
+        true
     }
 
     /// The last record of what became of alerts in this transaction.
@@ -331,8 +357,10 @@ impl<'t, 's> Tx<'t, 's> {
         });
         match (self.history_at, event) {
             (Some(at), Some((incident, seq))) if !self.history.is_empty() => {
-                let transitions = OneOrMore::of(std::mem::take(&mut self.history));
-                self.put(keys::transition_of(at, incident, seq), &transitions);
+                let added = OneOrMore::of(std::mem::take(&mut self.history));
+                if !self.join_history(at, &added) {
+                    self.put(keys::transition_of(at, incident, seq), &added);
+                }
                 Ok(())
             }
             (Some(_) | None, Some(_) | None) => self.write_history(),
@@ -491,7 +519,7 @@ impl<'t, 's> Tx<'t, 's> {
             if work.entries.is_empty() {
                 continue;
             }
-            outbox::follow(self, &work.incident, &work.entries)?;
+            outbox::follow(self, &work.incident, &work.entries, work.was_silent)?;
             self.put_entries(number, work.entries);
             self.put_head(number, &work.incident, work.before.as_ref());
             changed.push(Arc::new(work.incident));

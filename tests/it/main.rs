@@ -27,6 +27,7 @@ mod delivery;
 mod disk;
 mod escalation;
 mod fingerprints;
+mod foreseen;
 mod full;
 mod golden;
 mod hostile;

@@ -21,6 +21,7 @@ use watchkeeper::domain::verification::Plan;
 use watchkeeper::engine::audit::audit;
 use watchkeeper::simulate::{Sent, Simulation, check_result, signal};
 use watchkeeper::store::commands::Refused;
+use watchkeeper::store::engine::Engine;
 use watchkeeper::store::report::{Recorded, Report};
 use watchkeeper::store::{Failure, InForce};
 
@@ -68,6 +69,13 @@ impl World {
     pub(crate) fn in_memory(mut self) -> Self {
         let (in_force, start) = (self.simulation.in_force.clone(), self.start);
         self.simulation = Simulation::new(in_force, start);
+        self
+    }
+
+    /// The same, on this store.
+    pub(crate) fn on(mut self, engine: Arc<dyn Engine>) -> Self {
+        let (in_force, start) = (self.simulation.in_force.clone(), self.start);
+        self.simulation = Simulation::on(engine, in_force, start);
         self
     }
 

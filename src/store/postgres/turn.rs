@@ -81,6 +81,7 @@ impl Writer {
             true => self.compare(&groups),
             false => self.follow(&groups)?,
         }
+        self.rows.remember_all(&brought);
         Ok(brought)
     }
 
