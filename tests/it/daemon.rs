@@ -372,7 +372,16 @@ pub(crate) async fn answer(asked: reqwest::RequestBuilder) -> Option<(u16, Value
 
 /// One firing alert of this name.
 pub(crate) fn firing(name: &str) -> Value {
-    serde_json::json!({ "version": "4", "alerts": [{ "status": "firing", "labels": { "alertname": name } }] })
+    alert(name, "firing")
+}
+
+/// The same, resolved.
+pub(crate) fn resolved(name: &str) -> Value {
+    alert(name, "resolved")
+}
+
+fn alert(name: &str, status: &str) -> Value {
+    serde_json::json!({ "version": "4", "alerts": [{ "status": status, "labels": { "alertname": name } }] })
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

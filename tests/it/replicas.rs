@@ -3,7 +3,9 @@
 
 use crate::chance::{Chance, rounds, seed};
 use crate::cluster::{self, Cluster, Pair};
-use crate::daemon::{Daemon, Home, Receiver, Reply, answer, eventually, firing, rule, within};
+use crate::daemon::{
+    Daemon, Home, Receiver, Reply, answer, eventually, firing, resolved, rule, within,
+};
 use crate::load::{Ledger, Load, Refusal, check_pages};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +144,73 @@ async fn what_is_done_at_one_is_seen_at_the_other_at_once() {
         |answer: &Option<(u16, Value)>| answer.as_ref().map(|(_, body)| body["number"].clone());
     assert_eq!(number(&first), Some(json!(2)), "{first:?}");
     assert_eq!(number(&repeated), Some(json!(2)), "{repeated:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_slot_of_a_check_runs_once_whatever_replica_sees_the_databases_clock_pass_it() {
+    let receiver = Receiver::start().await;
+    let url = cluster::fresh_schema();
+    // The clock of the database, as replicas ask for it, is set by hand.
+    let schema = url.rsplit("%3D").next().expect("it names a schema");
+    cluster::sql_at(
+        &url,
+        &format!(
+            "CREATE TABLE ahead (by interval); INSERT INTO ahead VALUES ('0');
+             CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+             'SELECT pg_catalog.clock_timestamp() + (SELECT by FROM {schema}.ahead)'"
+        ),
+    );
+    let home = Home::on_database(&receiver.url, "1h", &store_at(&format!("{url},pg_catalog")));
+    let slots = "resolve_after = \"1s\"\n\
+         verification = { check = \"0 * * * *\", timezone = \"UTC\", for = \"2h\" }\n";
+    home.write("rules/all.toml", &(rule("all", "SEV3") + slots));
+    let replicas = serve(&home, 2).await;
+    let [one, other] = &replicas[..] else {
+        unreachable!("two were started")
+    };
+    one.post("/hooks/alertmanager", &firing("Down")).await;
+    other.post("/hooks/alertmanager", &resolved("Down")).await;
+    let phase = async |replica: &Daemon| {
+        let (_, seen) = replica.get("/api/v1/incidents/1").await;
+        seen["phase"].as_str().map(str::to_owned)
+    };
+    eventually("it is verified", async || {
+        (phase(other).await.as_deref() == Some("verification")).then_some(())
+    })
+    .await;
+    for n in 1..=2 {
+        cluster::sql_at(&url, &format!("UPDATE ahead SET by = '{n} hours'"));
+        for replica in &replicas {
+            eventually("an hour later its check has run", async || {
+                let jumped = entries(replica, "clock_jumped").await.len() >= n;
+                (jumped && entries(replica, "checked").await.len() >= n).then_some(())
+            })
+            .await;
+        }
+    }
+    for replica in &replicas {
+        eventually("after its window it closes by itself", async || {
+            (entries(replica, "closed").await.len() == 1).then_some(())
+        })
+        .await;
+    }
+    let checked = entries(one, "checked").await;
+    let slots = checked
+        .iter()
+        .filter_map(|text| text.split(": passed").next());
+    let slots: BTreeSet<&str> = slots.collect();
+    assert_eq!(slots.len(), checked.len(), "each once: {checked:?}");
+    assert_eq!(entries(one, "clock_jumped").await.len(), 2);
+    let (_, other_says) = other.get("/api/v1/incidents/1/timeline").await;
+    assert_eq!(one.get("/api/v1/incidents/1/timeline").await.1, other_says);
+}
+
+/// The texts of all entries of this kind in the timeline of the first incident.
+async fn entries(replica: &Daemon, event: &str) -> Vec<String> {
+    let (_, seen) = replica.get("/api/v1/incidents/1/timeline").await;
+    let all = seen["timeline"].as_array().cloned().unwrap_or_default();
+    let its = all.iter().filter(|entry| entry["event"] == event);
+    its.map(|entry| entry["text"].to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

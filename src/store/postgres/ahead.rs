@@ -75,7 +75,7 @@ impl Ahead {
         brought: &Brought,
         rows: &Rows,
     ) {
-        for key in changed {
+        for key in changed.filter(|key| !keys::is_told(key)) {
             if self.sent.remove(&key) {
                 self.overtaken.insert(key);
                 continue;
@@ -87,7 +87,7 @@ impl Ahead {
                 self.ready.remove(&key);
                 continue;
             };
-            if !keys::is_told(&key) && adds(&key, brought, rows) {
+            if adds(&key, brought, rows) {
                 self.ready_bytes += key.len() + value.len();
                 self.ready.insert(key);
             }

@@ -4,8 +4,8 @@
 use crate::store::engine::{Each, Key, Order, Reads};
 use crate::store::error::Error;
 use crate::store::keys;
-use crate::store::overlay::range;
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is kept of them, in bytes of keys and values.
@@ -14,11 +14,15 @@ const BYTES_MAX: usize = 8 << 20;
 /// The newest records of logs. Of each incident that has any here, all from the first of them on are here.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    records: BTreeMap<Key, Vec<u8>>,
-    /// In the order in which they came: the oldest go first, so that what is left of each log is its end.
+    logs: BTreeMap<Key, Log>,
+    /// Of which log each record is, in the order in which they came: the oldest go first, so that what is left of each log is
+    /// its end.
     came: VecDeque<Key>,
     bytes: usize,
 }
+
+/// The end of one log, in order.
+type Log = VecDeque<(Key, Vec<u8>)>;
 
 impl Recent {
     pub(super) fn clear(&mut self) {
@@ -27,16 +31,39 @@ impl Recent {
 
     /// A record of a log that was added to it.
     pub(super) fn add(&mut self, key: &Key, value: Vec<u8>) {
+        let Some(name) = keys::log_of(key, key) else {
+            return;
+        };
+        let name = Key::from_slice(name);
+        let log = self.logs.entry(name.clone()).or_default();
         self.bytes += key.len() + value.len();
-        match self.records.insert(key.clone(), value) {
-            Some(before) => self.bytes -= key.len() + before.len(),
-            None => self.came.push_back(key.clone()),
+        match log.binary_search_by(|(known, _)| known.cmp(key)) {
+            Ok(at) => {
+                let before = log.get_mut(at).map(|known| &mut known.1);
+                let before = before.map_or_else(Vec::new, |known| std::mem::replace(known, value));
+                self.bytes -= key.len() + before.len();
+            }
+            Err(at) => {
+                log.insert(at, (key.clone(), value));
+                self.came.push_back(name);
+            }
         }
         while self.bytes > BYTES_MAX
             && let Some(oldest) = self.came.pop_front()
         {
-            let gone = self.records.remove(&oldest).unwrap_or_default();
-            self.bytes -= oldest.len() + gone.len();
+            self.drop_first(oldest);
+        }
+    }
+
+    fn drop_first(&mut self, name: Key) {
+        let Entry::Occupied(mut log) = self.logs.entry(name) else {
+            return;
+        };
+        if let Some((key, value)) = log.get_mut().pop_front() {
+            self.bytes -= key.len() + value.len();
+        }
+        if log.get().is_empty() {
+            log.remove();
         }
     }
 
@@ -48,12 +75,21 @@ impl Recent {
         }
     }
 
-    fn last_before(&self, from: &[u8], to: &[u8]) -> Option<&Key> {
-        range(&self.records, from, to)
-            .next_back()
-            .map(|(key, _)| key)
+    /// The records of a log that are here with `from <= key < to`, and whether there is one here at or before `from`.
+    fn range(&self, log: &[u8], from: &[u8], to: &[u8]) -> (Range<'_>, bool) {
+        let Some(log) = self.logs.get(log) else {
+            return (NONE.range(..), false);
+        };
+        let first = log.partition_point(|(key, _)| key.as_slice() < from);
+        let end = log.partition_point(|(key, _)| key.as_slice() < to);
+        let has_from = log.front().is_some_and(|(key, _)| key.as_slice() <= from);
+        (log.range(first..end.max(first)), has_from)
     }
 }
+
+type Range<'a> = std::collections::vec_deque::Iter<'a, (Key, Vec<u8>)>;
+
+static NONE: Log = VecDeque::new();
 
 /// Durable state, of which the ends of logs are in memory.
 pub(super) struct Caught<'a> {
@@ -70,14 +106,10 @@ impl Caught<'_> {
         order: Order,
         each: &mut Each<'_>,
     ) -> Result<(), Error> {
-        let here = range(&self.recent.records, from, to);
+        let (here, has_from) = self.recent.range(log, from, to);
         match order {
+            Order::Forward if !has_from => self.below.scan(from, to, order, each),
             Order::Forward => {
-                let mut after_from = Key::from_slice(from);
-                after_from.push(0);
-                if self.recent.last_before(log, &after_from).is_none() {
-                    return self.below.scan(from, to, order, each);
-                }
                 for (key, value) in here {
                     if each(key, value)?.is_break() {
                         break;
@@ -185,8 +217,9 @@ mod tests {
         for seq in 0..9 {
             recent.add(&keys::event(7, seq), vec![b'1'; 1 << 20]);
         }
-        assert_eq!(recent.records.len(), 7);
-        assert!(!recent.records.contains_key(&keys::event(7, 1)));
+        let log = recent.logs.first_key_value().expect("it is there").1;
+        assert_eq!(log.len(), 7);
+        assert_eq!(log.front().expect("the first").0, keys::event(7, 2));
         assert!(recent.bytes <= BYTES_MAX);
     }
 }
