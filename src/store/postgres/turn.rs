@@ -19,8 +19,14 @@ const BEHIND_MAX: i64 = 1_024;
 impl Writer {
     /// Waits for the turn. Brings what these jobs foresee, and forgets what others changed since the last one. Nothing is
     /// decided yet, so that a connection that was lost meanwhile is made anew.
+    ///
+    /// Where others take turns, too, this one is waited for, and more jobs come meanwhile: what all of them foresee is asked for
+    /// at once when it is there.
     pub(super) fn take_turn(&mut self, jobs: &[Waiting]) -> Result<Brought, Error> {
-        let foreseen = self.foreseen(jobs);
+        let foreseen = match self.has_others() {
+            true => Vec::new(),
+            false => self.foreseen(jobs),
+        };
         let had_link = self.link.is_some();
         match self.try_turn(&foreseen) {
             Err(Error::Unreachable { .. }) if had_link => self.try_turn(&foreseen),

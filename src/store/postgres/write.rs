@@ -195,8 +195,12 @@ impl Writer {
         failed: &Cell<bool>,
     ) {
         let mut n_jobs = 0;
-        // What the first ones foresee came with the turn.
+        // What the first ones foresee came with the turn, unless that was waited for.
         let mut foreseen = Vec::new();
+        if self.has_others() {
+            self.add_waiting(&mut jobs);
+            foreseen = self.foreseen(&jobs);
+        }
         loop {
             n_jobs += jobs.len();
             self.run_some(&mut jobs, &foreseen, group, ahead, brought, failed);
@@ -211,6 +215,13 @@ impl Writer {
             foreseen = self.foreseen(&jobs);
         }
         self.left.extend(jobs);
+    }
+
+    /// Whether other replicas write, too.
+    pub(super) fn has_others(&self) -> bool {
+        let now = (self.shared.settings.moment)().elapsed;
+        self.others_at
+            .is_some_and(|others| now.saturating_sub(others) < OTHERS_HEAR_FOR)
     }
 
     /// Runs these jobs, as far as the group has room; those for which it has none stay.
@@ -274,9 +285,7 @@ impl Writer {
         }
         let now = self.shared.settings.moment;
         let began = now().elapsed;
-        let tells = self
-            .others_at
-            .is_some_and(|others| began.saturating_sub(others) < OTHERS_HEAR_FOR);
+        let tells = self.has_others();
         let mut attempt = Attempt {
             written,
             after: self.known.map_or(0, |known| known.sequence),
