@@ -5,7 +5,7 @@ use crate::store::error::Error;
 use crate::store::postgres::error::error;
 use crate::store::postgres::read::{Brought, fetch, no_answer};
 use crate::store::postgres::send::{TOLD_BYTES, prepare};
-use crate::store::postgres::write::{Known, Writer, lock};
+use crate::store::postgres::write::{Known, Writer, lock, rest};
 use crate::store::queue::Waiting;
 use crate::store::{group, keys};
 use std::collections::BTreeSet;
@@ -58,6 +58,8 @@ impl Writer {
             return Err(no_answer());
         };
         let known = self.known.map_or(0, |known| known.sequence);
+        let (now, last) = (self.shared.settings.moment, self.waits.turn);
+        let began = now().elapsed;
         let took = self.on.block_on(async {
             tokio::time::timeout(self.shared.within(), async {
                 // All at once on their way: they are done in this order, each after the turn was given.
@@ -73,11 +75,13 @@ impl Writer {
                         }
                     },
                     fetch(&link.client, foreseen),
+                    rest(last),
                 )
             })
             .await
         });
-        let (begun, turn, groups, brought) = took.map_err(|_elapsed| no_answer())?;
+        self.waits.turn = now().elapsed.saturating_sub(began);
+        let (begun, turn, groups, brought, ()) = took.map_err(|_elapsed| no_answer())?;
         let failed = |found: tokio_postgres::Error| error("take the turn", &found);
         begun.map_err(failed)?;
         turn.map_err(failed)?;

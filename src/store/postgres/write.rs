@@ -54,6 +54,27 @@ pub(super) struct Known {
     pub(super) id: Uuid,
 }
 
+/// How long the last answers took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waits {
+    pub(super) turn: Duration,
+    pub(super) group: Duration,
+}
+
+/// Lets answers come for half as long as the last ones took in all, and not longer than this: each that comes alone would wake the thread for itself,
+/// and with several replicas, whose groups are small, that is a good part of what a group costs.
+const RESTS_MOST: Duration = Duration::from_millis(1);
+
+/// Rests once what is asked beside it is on its way.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread is the writer's own: a timer would let each answer wake it"
+)]
+pub(super) async fn rest(last: Duration) {
+    tokio::task::yield_now().await;
+    std::thread::sleep((last / 2).min(RESTS_MOST));
+}
+
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) on: Runtime,
@@ -67,6 +88,8 @@ pub(super) struct Writer {
     pub(super) warned: Arc<Mutex<Option<String>>>,
     pub(super) others_at: Option<Duration>,
     n_groups: u64,
+    /// How long the last turn and the last group were waited for.
+    pub(super) waits: Waits,
     /// Jobs for which the last group had no room.
     left: VecDeque<Waiting>,
 }
@@ -84,6 +107,7 @@ impl Writer {
             warned: Arc::default(),
             others_at: None,
             n_groups: 0,
+            waits: Waits::default(),
             left: VecDeque::new(),
         }
     }
@@ -310,6 +334,7 @@ impl Writer {
         });
         self.n_groups += 1;
         let took = now().elapsed.saturating_sub(began);
+        self.waits.group = took;
         self.shared.note(|facts| {
             facts.last_sync_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             facts.full = false;
@@ -337,8 +362,10 @@ impl Writer {
             return Err(no_answer());
         };
         let replica = self.shared.replica;
+        let last = self.waits.group;
         let sent = self.on.block_on(async {
             let sent = Box::pin(send(link, attempt, ahead, &self.rows, replica));
+            let sent = async { tokio::join!(biased; sent, rest(last)).0 };
             tokio::time::timeout(self.shared.within(), sent).await
         });
         let (written, committed) = match sent {
