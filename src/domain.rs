@@ -18,6 +18,7 @@ pub mod rule;
 pub mod schedule;
 pub mod secret;
 pub mod severity;
+pub mod signature;
 pub mod source;
 pub mod template;
 pub mod time;

@@ -14,6 +14,8 @@ pub mod oncall;
 pub mod params;
 pub mod problem;
 pub mod reload;
+mod signature;
+pub mod vendors;
 pub mod view;
 
 use crate::clock::Clock;
@@ -29,7 +31,7 @@ use arc_swap::{ArcSwap, Guard};
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -173,6 +175,13 @@ fn router(site: Site) -> Router {
         .route("/backup", post(health::backup));
     let router = Router::new()
         .route("/hooks/{source}", post(hooks::receive))
+        .route("/v2/enqueue", post(vendors::enqueue))
+        .route("/v2/alerts", post(vendors::create))
+        .route("/v2/alerts/{alias}", delete(vendors::delete))
+        .route(
+            "/v2/alerts/{alias}/{action}",
+            post(vendors::change).put(vendors::change),
+        )
         .nest("/api/v1", api)
         .route(
             "/acknowledge/{number}/{person}/{expires}/{signature}",

@@ -3,8 +3,19 @@
 
 mod alertmanager;
 mod check;
+mod checks;
+mod cloudevents;
+mod dbt;
+mod dbt_cloud;
+mod evidently;
+mod grafana;
+mod great_expectations;
 mod json;
+mod mlflow;
+mod opsgenie;
+mod pagerduty;
 mod plain;
+mod soda;
 
 use crate::domain::alert::{Labels, Sighting};
 use crate::domain::source::Kind;
@@ -30,6 +41,10 @@ pub struct Parsed {
     pub notes: Vec<String>,
     /// What the report says it is complete for.
     pub scope: Option<Scope>,
+    /// How many of the sightings say no more than that the run as a whole went well: they are no items of the body.
+    pub n_own_passes: usize,
+    /// Alerts on which, as their sender says, somebody works.
+    pub acknowledged: Vec<Labels>,
 }
 
 impl Parsed {
@@ -71,22 +86,86 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// Reads a body in the format of `kind`; `now` is when it came.
-pub fn parse(kind: Kind, body: &[u8], now: Timestamp) -> Result<Parsed, Unusable> {
+/// What was posted.
+#[derive(Clone, Copy, Debug)]
+pub struct Post<'a> {
+    pub body: &'a [u8],
+    /// The headers of the request, their names in lower case.
+    pub headers: &'a [(String, String)],
+    /// The parameters of its address.
+    pub query: &'a [(String, String)],
+    /// When it came.
+    pub now: Timestamp,
+}
+
+impl<'a> Post<'a> {
+    /// A body of which the body says all.
+    pub fn of(body: &'a [u8], now: Timestamp) -> Self {
+        Self {
+            body,
+            headers: &[],
+            query: &[],
+            now,
+        }
+    }
+
+    /// The last parameter of this name that says something.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        named(self.query, name)
+    }
+
+    /// The same of a header.
+    fn header(&self, name: &str) -> Option<&'a str> {
+        named(self.headers, name)
+    }
+}
+
+fn named<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let its = pairs.iter().rev().filter(|(known, _)| known == name);
+    let mut texts = its.map(|(_, text)| text.trim());
+    texts.find(|text| !text.is_empty())
+}
+
+/// Reads what was posted in the format of `kind`.
+pub fn parse(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     if kind == Kind::Alertmanager
-        && let Some(parsed) = plain::parse(body, alertmanager::MAX_ALERTS)
+        && let Some(parsed) = plain::parse(post.body, alertmanager::MAX_ALERTS)
     {
         return Ok(parsed);
     }
-    parse_carefully(kind, body, now)
+    parse_carefully(kind, post)
+}
+
+/// The secret that an event for PagerDuty has in its body; an empty one where it has none.
+pub fn routing_key(body: &[u8]) -> Result<String, Unusable> {
+    let (root, _flag) = json::read(body)?;
+    let read = || -> Result<String, Bad> {
+        let [key] = json::fields(&root, ["routing_key"])?;
+        Ok(key.text()?.unwrap_or_default().into_owned())
+    };
+    read().map_err(Bad::unusable)
 }
 
 /// The same by the reader that tells what is wrong and where.
-fn parse_carefully(kind: Kind, body: &[u8], now: Timestamp) -> Result<Parsed, Unusable> {
-    let (root, flag) = json::read(body)?;
+fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
+    // The body of such an event is its data alone, which may be none, or no JSON.
+    if kind == Kind::Cloudevents && cloudevents::is_binary(post) {
+        return cloudevents::parse_binary(post).map_err(Bad::unusable);
+    }
+    let (root, flag) = json::read(post.body)?;
     let parsed = match kind {
         Kind::Alertmanager => alertmanager::parse(&root),
-        Kind::Check => check::parse(&root, now),
+        Kind::Grafana => grafana::parse(&root),
+        Kind::GreatExpectations => great_expectations::parse(&root, post),
+        Kind::Dbt => dbt::parse(&root, post),
+        Kind::DbtCloud => dbt_cloud::parse(&root, post),
+        Kind::Soda => soda::parse(&root, post),
+        Kind::Evidently => evidently::parse(&root, post),
+        Kind::Mlflow => mlflow::parse(&root, post),
+        Kind::Check => check::parse(&root, post.now),
+        Kind::Cloudevents => cloudevents::parse(&root, post),
+        Kind::Pagerduty => pagerduty::parse(&root),
+        Kind::Opsgenie => opsgenie::parse(&root, post),
         other => Err(Bad::here(format!("kind {other} is not read yet"))),
     };
     let mut parsed = parsed.map_err(Bad::unusable)?;
@@ -266,7 +345,7 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let mut n_plain = 0;
         for body in BODIES {
-            let careful = parse_carefully(Kind::Alertmanager, body.as_bytes(), now);
+            let careful = parse_carefully(Kind::Alertmanager, &Post::of(body.as_bytes(), now));
             if let Some(plain) = plain::parse(body.as_bytes(), alertmanager::MAX_ALERTS) {
                 n_plain += 1;
                 assert_eq!(Ok(plain), careful, "{body}");

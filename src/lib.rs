@@ -118,6 +118,7 @@
 //!     - `domain/schedule/wall_clock.rs`: The wall clock of a zone
 //!   - `domain/secret.rs`: Secrets
 //!   - `domain/severity.rs`: Severity, from SEV1 (worst) to SEV5, and the process that each severity asks for
+//!   - `domain/signature.rs`: Signatures of what senders post
 //!   - `domain/source.rs`: Sources
 //!   - `domain/template.rs`: Templates of rules
 //!   - `domain/time.rs`: Instants and spans
@@ -142,12 +143,27 @@
 //!   - `http/params.rs`: What stands in a path or a query
 //!   - `http/problem.rs`: Errors as answers
 //!   - `http/reload.rs`: Reading the files again
+//!   - `http/signature.rs`: Whether what was posted is signed as its source signs
+//!   - `http/vendors.rs`: The addresses of `PagerDuty` and Opsgenie
 //!   - `http/view.rs`: What is answered
 //! - `ingest.rs`: What senders say, read into sightings
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
 //!   - `ingest/check.rs`: Our own report of check results
+//!   - `ingest/checks.rs`: What the formats of checks have in common
+//!   - `ingest/cloudevents.rs`: CloudEvents 1.0: an envelope around a check result or an alert
+//!   - `ingest/dbt.rs`: What dbt leaves behind a run: results of tests and models, and freshness of sources
+//!     - `ingest/dbt/freshness.rs`: How old the data of a source are, and how old they may be
+//!     - `ingest/dbt/manifest.rs`: What only dbt's manifest knows of a test or a model
+//!   - `ingest/dbt_cloud.rs`: The run webhook of dbt Cloud
+//!   - `ingest/evidently.rs`: The tests of an Evidently report
+//!   - `ingest/grafana.rs`: Grafana's webhook of unified alerting
+//!   - `ingest/great_expectations.rs`: A checkpoint of Great Expectations, as our action posts it
 //!   - `ingest/json.rs`: JSON from strangers
+//!   - `ingest/mlflow.rs`: The registry webhook of MLflow
+//!   - `ingest/opsgenie.rs`: Alerts as Opsgenie's API takes them
+//!   - `ingest/pagerduty.rs`: Events as PagerDuty's Events API v2 takes them
 //!   - `ingest/plain.rs`: Alertmanager's message in its ordinary form, read in one pass over the body
+//!   - `ingest/soda.rs`: A scan of Soda Core 3
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
 //! - `pager.rs`: Pagers

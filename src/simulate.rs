@@ -443,6 +443,7 @@ fn one(labels: &[(&str, &str)], said: Said) -> Report {
         source: kind.to_owned(),
         kind,
         sightings: vec![sighting],
+        acknowledged: Vec::new(),
         rejected: Vec::new(),
     }
 }

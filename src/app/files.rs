@@ -187,8 +187,11 @@ fn access(config: &Config) -> Access {
         .iter()
         .map(|(name, token)| Token::new(name.clone(), role(token.role), &token.secret));
     let sources = config.sources.iter().map(|(name, source)| {
-        let credentials = source.auth.iter().filter_map(credential).collect();
-        (name.clone(), Source::new(source.kind, credentials))
+        let credentials = source.auth.iter().map(credential).collect();
+        (
+            name.clone(),
+            Arc::new(Source::new(source.kind, credentials)),
+        )
     });
     Access {
         tokens: tokens.collect(),
@@ -196,20 +199,26 @@ fn access(config: &Config) -> Access {
     }
 }
 
-/// None for a way that is not built yet: nothing fits it.
-fn credential(auth: &SourceAuth) -> Option<Credential> {
+fn credential(auth: &SourceAuth) -> Credential {
     match auth {
-        SourceAuth::None => Some(Credential::Open),
-        SourceAuth::Bearer(secret) => Some(Credential::Bearer(secret.clone())),
-        SourceAuth::Basic { user, password } => Some(Credential::Basic {
+        SourceAuth::None => Credential::Open,
+        SourceAuth::Bearer(secret) => Credential::Bearer(secret.clone()),
+        SourceAuth::Basic { user, password } => Credential::Basic {
             user: user.clone(),
             password: password.clone(),
-        }),
-        SourceAuth::Header { name, value } => Some(Credential::Header {
+        },
+        SourceAuth::Header { name, value } => Credential::Header {
             name: name.clone(),
             value: value.clone(),
-        }),
-        SourceAuth::NotYet(_) => None,
+        },
+        SourceAuth::Query { name, value } => Credential::Query {
+            name: name.clone(),
+            value: value.clone(),
+        },
+        SourceAuth::Hmac { scheme, secret } => Credential::Signature {
+            scheme: scheme.clone(),
+            secret: secret.clone(),
+        },
     }
 }
 

@@ -4,6 +4,7 @@ use crate::config::environment::Environment;
 use crate::config::secrets::secret;
 use crate::config::server::Server;
 use crate::domain::secret::Secret;
+use crate::domain::signature::{Algorithm, Encoding, Freshness, Piece, Scheme, WITHIN, pieces};
 use crate::domain::source::Kind;
 use crate::toml_file::{Name, Section, Value};
 use std::collections::BTreeMap;
@@ -30,8 +31,16 @@ pub enum SourceAuth {
         name: String,
         value: Secret,
     },
-    /// A way that is not built yet, by its name: nothing fits it.
-    NotYet(&'static str),
+    /// A parameter of the address, for senders that can set nothing else.
+    Query {
+        name: String,
+        value: Secret,
+    },
+    /// A signature of the body.
+    Hmac {
+        scheme: Scheme,
+        secret: Secret,
+    },
 }
 
 const AUTH_WANTED: &str = "\"none\" or a table with one of bearer, basic, header, hmac, query";
@@ -84,7 +93,7 @@ fn read_one(
         value.warn(format!("kind \"{kind}\" is not yet in effect"));
     }
     let auth = match section.get("auth") {
-        Some(value) => auth(value, environment),
+        Some(value) => auth(value, kind, environment),
         None if server.is_on_loopback() => Some(vec![SourceAuth::None]),
         None => {
             section.error(
@@ -102,7 +111,11 @@ fn read_one(
     })
 }
 
-fn auth(value: Value<'_>, environment: &Environment) -> Option<Vec<SourceAuth>> {
+fn auth(
+    value: Value<'_>,
+    kind: Option<Kind>,
+    environment: &Environment,
+) -> Option<Vec<SourceAuth>> {
     if value.is_string() {
         return match value.string()? {
             "none" => Some(vec![SourceAuth::None]),
@@ -115,7 +128,7 @@ fn auth(value: Value<'_>, environment: &Environment) -> Option<Vec<SourceAuth>> 
         };
     }
     if !value.is_list() {
-        return Some(vec![one_auth(value, environment)?]);
+        return Some(vec![one_auth(value, kind, environment)?]);
     }
     let items = value.list()?;
     if items.is_empty() {
@@ -123,11 +136,11 @@ fn auth(value: Value<'_>, environment: &Environment) -> Option<Vec<SourceAuth>> 
     }
     items
         .into_iter()
-        .map(|item| one_auth(item, environment))
+        .map(|item| one_auth(item, kind, environment))
         .collect()
 }
 
-fn one_auth(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
+fn one_auth(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Option<SourceAuth> {
     if !value.is_table() {
         value.hide();
         return value.wanted("a table with one of bearer, basic, header, hmac, query");
@@ -146,9 +159,12 @@ fn one_auth(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
     let header = section
         .get("header")
         .and_then(|value| header(value, environment));
-    section.not_yet("hmac");
-    section.not_yet("query");
-    let not_yet = ["hmac", "query"].into_iter().find(|way| section.has(way));
+    let query = section
+        .get("query")
+        .and_then(|value| query(value, environment));
+    let hmac = section
+        .get("hmac")
+        .and_then(|value| hmac(value, kind, environment));
     if !ways.iter().any(|way| section.has(way)) {
         section.error(format!("{AUTH_WANTED} is wanted"));
     }
@@ -157,7 +173,8 @@ fn one_auth(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
         .map(SourceAuth::Bearer)
         .or(basic)
         .or(header)
-        .or(not_yet.map(SourceAuth::NotYet))
+        .or(query)
+        .or(hmac)
 }
 
 fn basic(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
@@ -196,4 +213,123 @@ fn header_name(value: Value<'_>) -> Option<String> {
         return None;
     }
     Some(name)
+}
+
+fn query(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
+    let section = value.section()?;
+    let name = section
+        .get("name")
+        .map_or(Some("token".to_owned()), Value::text);
+    let value = section
+        .required("value")
+        .and_then(|value| secret(value, environment));
+    section.done();
+    Some(SourceAuth::Query {
+        name: name?,
+        value: value?,
+    })
+}
+
+/// How a sender signs: as senders of its kind do, with what is said otherwise.
+fn hmac(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Option<SourceAuth> {
+    let section = value.section()?;
+    let usual = kind.and_then(usual_scheme);
+    let key = section
+        .required("secret")
+        .and_then(|value| secret(value, environment));
+    let header = match (section.get("header"), &usual) {
+        (Some(value), _) => header_name(value).map(|name| name.to_ascii_lowercase()),
+        (None, Some(usual)) => Some(usual.header.clone()),
+        (None, None) => {
+            section.error("\"header\" is missing: the header with the signature");
+            None
+        }
+    };
+    let mut scheme = usual.unwrap_or_else(|| scheme("", "", Encoding::Hex, &[Piece::Body], None));
+    if let Some(prefix) = section.get("prefix") {
+        scheme.prefix = prefix.string()?.to_owned();
+    }
+    if let Some(value) = section.get("encoding") {
+        let words = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
+        scheme.encoding = value.one_of("an encoding", &words)?;
+    }
+    if let Some(value) = section.get("algorithm") {
+        let words = [("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
+        scheme.algorithm = value.one_of("an algorithm", &words)?;
+    }
+    if let Some(value) = section.get("signed") {
+        scheme.signed = match pieces(value.string()?) {
+            Ok(pieces) => pieces,
+            Err(why) => return value.refuse(why),
+        };
+    }
+    let within = match section.get("within") {
+        Some(value) => value.lasting()?,
+        None => WITHIN,
+    };
+    if let Some(value) = section.get("timestamp") {
+        scheme.timestamp = Some(Freshness {
+            header: header_name(value)?.to_ascii_lowercase(),
+            within,
+        });
+    } else if let Some(usual) = &mut scheme.timestamp {
+        usual.within = within;
+    }
+    section.done();
+    scheme.header = header?;
+    Some(SourceAuth::Hmac {
+        scheme,
+        secret: key?,
+    })
+}
+
+fn scheme(
+    header: &str,
+    prefix: &str,
+    encoding: Encoding,
+    signed: &[Piece],
+    timestamp: Option<&str>,
+) -> Scheme {
+    Scheme {
+        header: header.to_owned(),
+        prefix: prefix.to_owned(),
+        encoding,
+        algorithm: Algorithm::Sha256,
+        signed: signed.to_vec(),
+        timestamp: timestamp.map(|header| Freshness {
+            header: header.to_owned(),
+            within: WITHIN,
+        }),
+    }
+}
+
+/// How senders of a kind sign, as their makers say.
+fn usual_scheme(kind: Kind) -> Option<Scheme> {
+    let header = |name: &str| Piece::Header(name.to_owned());
+    let dot = || Piece::Text(".".to_owned());
+    let body = [Piece::Body];
+    match kind {
+        Kind::Grafana => Some(scheme(
+            "x-grafana-alerting-signature",
+            "",
+            Encoding::Hex,
+            &body,
+            None,
+        )),
+        Kind::DbtCloud => Some(scheme("authorization", "", Encoding::Hex, &body, None)),
+        Kind::Mlflow => Some(scheme(
+            "x-mlflow-signature",
+            "v1,",
+            Encoding::Base64,
+            &[
+                header("x-mlflow-delivery-id"),
+                dot(),
+                header("x-mlflow-timestamp"),
+                dot(),
+                Piece::Body,
+            ],
+            Some("x-mlflow-timestamp"),
+        )),
+        _other => None,
+    }
 }

@@ -239,10 +239,11 @@ impl<'r> Opening<'r> {
         }
     }
 
-    /// The rule's title, else the alert's name and what tells it from others of that name.
+    /// The rule's title, else what its sender calls the alert where its name is no word for people, else that name and what tells
+    /// it from others of that name.
     pub fn title(&self, facts: Facts<'_>) -> String {
         self.rendered(facts, |settings| settings.title.as_ref())
-            .unwrap_or_else(|| default_title(facts.labels))
+            .unwrap_or_else(|| default_title(facts))
     }
 
     /// The rule's description, else the alert's annotations, else its labels.
@@ -313,7 +314,11 @@ fn default_key(labels: &Labels) -> String {
     name.into_iter().chain(others).collect::<Vec<_>>().join("/")
 }
 
-fn default_title(labels: &Labels) -> String {
+fn default_title(facts: Facts<'_>) -> String {
+    if let Some(title) = facts.attributes.get("title") {
+        return title.to_owned();
+    }
+    let labels = facts.labels;
     let name = labels.get("alertname").unwrap_or("unnamed alert");
     let others: Vec<&str> = KEY_LABELS
         .into_iter()

@@ -41,7 +41,36 @@ impl Kind {
     ];
 
     /// The kinds that this program reads today; the others are accepted in a configuration, with a warning.
-    pub const READ: [Self; 2] = [Self::Alertmanager, Self::Check];
+    pub const READ: [Self; 12] = [
+        Self::Alertmanager,
+        Self::Grafana,
+        Self::GreatExpectations,
+        Self::Dbt,
+        Self::DbtCloud,
+        Self::Soda,
+        Self::Evidently,
+        Self::Mlflow,
+        Self::Check,
+        Self::Cloudevents,
+        Self::Pagerduty,
+        Self::Opsgenie,
+    ];
+
+    /// Whether neither headers nor the address of a request say more than its body does.
+    pub fn is_told_by_its_body(self) -> bool {
+        matches!(
+            self,
+            Self::Alertmanager | Self::Grafana | Self::GreatExpectations | Self::Soda | Self::Check
+        )
+    }
+
+    /// Whether what its senders post may hold rows of data, so that a body that cannot be read is not kept.
+    pub fn may_hold_rows(self) -> bool {
+        matches!(
+            self,
+            Self::GreatExpectations | Self::Dbt | Self::Soda | Self::Evidently
+        )
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {

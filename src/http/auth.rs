@@ -1,16 +1,20 @@
 //! Who may do what: bearer tokens with a role for people and programs, credentials of their own for sources.
 
 use crate::domain::secret::Secret;
+use crate::domain::signature::Scheme;
 use crate::domain::source::Kind;
+use crate::domain::time::Timestamp;
 use crate::http::Site;
 use crate::http::hooks::Counters;
 use crate::http::problem::Problem;
-use axum::extract::FromRequestParts;
+use crate::http::signature::is_signed;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// What a token may do; each includes the ones before.
@@ -49,6 +53,8 @@ pub enum Credential {
     Bearer(Secret),
     Basic { user: String, password: Secret },
     Header { name: String, value: Secret },
+    Query { name: String, value: Secret },
+    Signature { scheme: Scheme, secret: Secret },
 }
 
 /// A configured sender. Of several credentials any one will do, so that they can be rotated.
@@ -74,7 +80,7 @@ impl Source {
 pub struct Access {
     /// None: everything is open, which the configuration allows on loopback only.
     pub tokens: Vec<Token>,
-    pub sources: BTreeMap<String, Source>,
+    pub sources: BTreeMap<String, Arc<Source>>,
 }
 
 /// Who makes a request.
@@ -155,32 +161,87 @@ impl Access {
             .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this bearer token is not known"))
     }
 
-    /// The source of this name, if the request may speak for it.
-    pub fn source(&self, name: &str, headers: &HeaderMap) -> Result<&Source, SourceRefusal> {
-        let source = self.sources.get(name).ok_or(SourceRefusal::Unknown)?;
-        let mut holds = false;
-        for credential in &source.credentials {
-            holds |= credential.holds(headers);
+    /// A source of this kind of which this is a secret; the first by name, where several share it.
+    pub fn source_of(&self, kind: Kind, presented: &str) -> Option<(String, Arc<Source>)> {
+        let mut found = None;
+        for (name, source) in self
+            .sources
+            .iter()
+            .filter(|(_, source)| source.kind == kind)
+        {
+            if source.knows(presented) && found.is_none() {
+                found = Some((name.clone(), Arc::clone(source)));
+            }
         }
-        if holds {
-            Ok(source)
-        } else {
-            Err(SourceRefusal::WrongCredentials)
-        }
+        found
+    }
+
+    /// The source of this name.
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name)
     }
 }
 
-/// Why a request may not speak for a source.
+impl Source {
+    /// Whether a request may speak for it, as far as can be told without its body.
+    pub fn admits(&self, head: &Parts) -> Admission {
+        let mut holds = false;
+        for credential in &self.credentials {
+            holds |= credential.holds(head);
+        }
+        let signs = |credential: &Credential| matches!(credential, Credential::Signature { .. });
+        match holds {
+            true => Admission::Yes,
+            false if self.credentials.iter().any(signs) => Admission::IfSigned,
+            false => Admission::No,
+        }
+    }
+
+    /// Whether this is one of its secrets, for senders that show it in a way of their own.
+    pub fn knows(&self, presented: &str) -> bool {
+        let mut holds = false;
+        for credential in &self.credentials {
+            holds |= match credential {
+                Credential::Open => true,
+                Credential::Bearer(secret) => same(presented, secret.expose()),
+                _other => false,
+            };
+        }
+        holds
+    }
+
+    /// Whether a body is signed as one of its credentials says.
+    pub fn has_signed(&self, head: &Parts, body: &[u8], now: Timestamp) -> bool {
+        let mut holds = false;
+        for credential in &self.credentials {
+            if let Credential::Signature { scheme, secret } = credential {
+                holds |= is_signed(scheme, secret, &head.headers, body, now);
+            }
+        }
+        holds
+    }
+}
+
+/// Whether a request may speak for a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceRefusal {
-    Unknown,
-    WrongCredentials,
+pub enum Admission {
+    Yes,
+    /// Only its body can tell.
+    IfSigned,
+    No,
 }
 
 impl Credential {
-    fn holds(&self, headers: &HeaderMap) -> bool {
+    fn holds(&self, head: &Parts) -> bool {
+        let headers = &head.headers;
         match self {
             Self::Open => true,
+            Self::Signature { .. } => false,
+            Self::Query { name, value } => {
+                let all = parameters(&head.uri);
+                let mut its = all.iter().filter(|(known, _)| known == name);
+                its.any(|(_, presented)| same(presented, value.expose()))
+            }
             Self::Bearer(secret) => {
                 bearer(headers).is_some_and(|presented| same(presented, secret.expose()))
             }
@@ -197,6 +258,11 @@ impl Credential {
             }
         }
     }
+}
+
+/// The parameters of an address; none where they cannot be read.
+pub(super) fn parameters(uri: &Uri) -> Vec<(String, String)> {
+    Query::try_from_uri(uri).map_or_else(|_unreadable| Vec::new(), |Query(all)| all)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

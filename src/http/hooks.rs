@@ -1,13 +1,14 @@
 //! What senders post. A 2xx means that everything it counts is on disk.
 
-use crate::clock::Clock;
+use crate::domain::alert::Labels;
+use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
-use crate::http::LiveSite;
-use crate::http::auth::SourceRefusal;
-use crate::http::body::{self, Memory};
+use crate::http::Site;
+use crate::http::auth::{Admission, Source, parameters};
+use crate::http::body;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
-use crate::ingest;
+use crate::ingest::{self, Post, Rejected};
 use crate::store::engine::Class;
 use crate::store::intake::record;
 use crate::store::records::DeadLetter;
@@ -15,7 +16,7 @@ use crate::store::report::{Recorded, Report, foreseen};
 use crate::store::{Failure, Store, Tx};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use metrics::Counter;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -38,102 +39,137 @@ pub struct Answer {
 
 pub async fn receive(
     Path(name): Path<String>,
-    State(live): State<Arc<LiveSite>>,
-    State(store): State<Store>,
-    State(clock): State<Clock>,
-    State(memory): State<Memory>,
+    State(site): State<Site>,
     request: Request,
 ) -> Result<Json<Answer>, Problem> {
     let (head, body) = request.into_parts();
-    let site = live.load();
-    let (kind, counters) = match site.access.source(&name, &head.headers) {
-        Ok(source) => (source.kind, source.counters.clone()),
-        Err(SourceRefusal::Unknown) => {
-            return Err(Problem::not_found(format!("there is no source \"{name}\"")));
-        }
-        Err(SourceRefusal::WrongCredentials) => {
-            metrics::counter!("watchkeeper_unauthorized_total", "source" => name.clone())
-                .increment(1);
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                format!("wrong or missing credentials for \"{name}\""),
-            ));
-        }
+    let live = site.live.load();
+    let Some(source) = live.access.source(&name).cloned() else {
+        return Err(Problem::not_found(format!("there is no source \"{name}\"")));
     };
-    let (in_force, max_body_bytes) = (site.in_force.clone(), site.max_body_bytes);
+    let max_body_bytes = live.max_body_bytes;
     // Not held while a sender takes its time.
-    drop(site);
-    let body = body::read(body, max_body_bytes, &memory).await?;
-    let bytes = &body.bytes;
-    let now = clock.now();
-    let parsed = match ingest::parse(kind, bytes, now) {
+    drop(live);
+    let admission = source.admits(&head);
+    if admission == Admission::No {
+        return Err(unauthorized(&name));
+    }
+    let body = body::read(body, max_body_bytes, &site.memory).await?;
+    let now = site.clock.now();
+    if admission == Admission::IfSigned && !source.has_signed(&head, &body.bytes, now) {
+        return Err(unauthorized(&name));
+    }
+    let (headers, query) = match source.kind.is_told_by_its_body() {
+        true => (Vec::new(), Vec::new()),
+        false => (words_of(&head.headers), parameters(&head.uri)),
+    };
+    let post = Post {
+        body: &body.bytes,
+        headers: &headers,
+        query: &query,
+        now,
+    };
+    let taken = take(&site, &name, &source, &post).await?;
+    Ok(Json(taken.answer))
+}
+
+/// Counts it, and says no more than that it was wrong.
+pub(super) fn unauthorized(source: &str) -> Problem {
+    metrics::counter!("watchkeeper_unauthorized_total", "source" => source.to_owned()).increment(1);
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        format!("wrong or missing credentials for \"{source}\""),
+    )
+}
+
+/// What was taken of a post.
+pub(super) struct Taken {
+    pub(super) answer: Answer,
+    /// The first alert that it told of.
+    pub(super) first: Option<Labels>,
+}
+
+/// Reads and records what a source posted. Once this returns, all that it counts survives a crash.
+pub(super) async fn take(
+    site: &Site,
+    name: &str,
+    source: &Source,
+    post: &Post<'_>,
+) -> Result<Taken, Problem> {
+    let (kind, now) = (source.kind, post.now);
+    let parsed = match ingest::parse(kind, post) {
         Ok(parsed) => parsed,
         Err(unusable) => {
-            metrics::counter!("watchkeeper_rejected_total", "source" => name.clone()).increment(1);
-            let letter = dead_letter(
-                &name,
-                kind.as_str(),
-                &unusable.path,
-                &unusable.reason,
-                &text(bytes),
-                now,
-            );
-            keep(&store, letter).await?;
+            metrics::counter!("watchkeeper_rejected_total", "source" => name.to_owned())
+                .increment(1);
+            let item = match kind.may_hold_rows() {
+                true => String::new(),
+                false => text(post.body),
+            };
+            let letter = dead_letter(name, kind, &unusable.path, &unusable.reason, &item, now);
+            keep(&site.store, letter).await?;
             return Err(Problem::bad_request(unusable.reason).at(unusable.path));
         }
     };
     for note in &parsed.notes {
         tracing::warn!(source = name, note, "a report was read with a correction");
     }
-    let rejected = parsed
-        .rejected
-        .iter()
-        .map(|item| {
-            dead_letter(
-                &name,
-                kind.as_str(),
-                &item.path,
-                &item.reason,
-                &item.item,
-                now,
-            )
-        })
-        .collect::<Vec<_>>();
-    let (accepted, n_rejected) = (parsed.sightings.len(), rejected.len());
+    let letter =
+        |item: &Rejected| dead_letter(name, kind, &item.path, &item.reason, &item.item, now);
+    let rejected: Vec<DeadLetter> = parsed.rejected.iter().map(letter).collect();
+    let n_told = parsed.sightings.len() + parsed.acknowledged.len();
+    let (accepted, n_rejected) = (n_told - parsed.n_own_passes, rejected.len());
     let unusable = parsed.rejected.first().filter(|_| accepted == 0);
     let unusable =
         unusable.map(|item| Problem::bad_request(item.reason.as_str()).at(item.path.as_str()));
+    let told = parsed.sightings.iter().map(|sighting| &sighting.labels);
+    let first = told.chain(&parsed.acknowledged).next().cloned();
     let report = Report {
-        source: name.clone(),
+        source: name.to_owned(),
         kind: kind.as_str(),
         sightings: parsed.sightings,
+        acknowledged: parsed.acknowledged,
         rejected,
     };
-    let recorded = if accepted + n_rejected == 0 {
-        Recorded::default()
-    } else {
-        // Worth its while only where records are far away.
-        let foreseen = match store.reads_are_far() {
-            true => foreseen(&report, &in_force),
-            false => Vec::new(),
-        };
-        store
-            .transact_foreseeing(Class::Intake, foreseen, move |tx| {
-                record(tx, &report, &in_force, now)
-            })
-            .await?
+    let recorded = match n_told + n_rejected {
+        0 => Recorded::default(),
+        _some => keep_report(site, report, now).await?,
     };
-    counters.count(&name, accepted, n_rejected, &recorded);
+    source.counters.count(name, accepted, n_rejected, &recorded);
     if let Some(nothing_usable) = unusable {
         return Err(nothing_usable);
     }
-    Ok(Json(Answer {
+    let answer = Answer {
         received: accepted + n_rejected,
         accepted,
         rejected: n_rejected,
         opened: recorded.opened,
         joined: recorded.joined,
-    }))
+    };
+    Ok(Taken { answer, first })
+}
+
+async fn keep_report(site: &Site, report: Report, now: Timestamp) -> Result<Recorded, Problem> {
+    let in_force = site.live.load().in_force.clone();
+    // Worth its while only where records are far away.
+    let foreseen = match site.store.reads_are_far() {
+        true => foreseen(&report, &in_force),
+        false => Vec::new(),
+    };
+    let work = move |tx: &mut Tx<'_, '_>| record(tx, &report, &in_force, now);
+    let recorded = site
+        .store
+        .transact_foreseeing(Class::Intake, foreseen, work);
+    Ok(recorded.await?)
+}
+
+/// The headers that are texts.
+fn words_of(headers: &HeaderMap) -> Vec<(String, String)> {
+    let texts = headers.iter().filter_map(|(name, value)| {
+        let value = value.to_str().ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    texts.collect()
 }
 
 /// What nothing could be read of is kept all the same.
@@ -146,7 +182,7 @@ async fn keep(store: &Store, letter: DeadLetter) -> Result<(), Problem> {
 
 fn dead_letter(
     source: &str,
-    kind: &str,
+    kind: Kind,
     path: &str,
     reason: &str,
     item: &str,
@@ -156,7 +192,7 @@ fn dead_letter(
     DeadLetter {
         at: now,
         source: source.to_owned(),
-        kind: kind.to_owned(),
+        kind: kind.as_str().to_owned(),
         reason: reason.to_owned(),
         path: path.to_owned(),
         item: item.get(..end).unwrap_or_default().to_owned(),

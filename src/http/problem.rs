@@ -60,6 +60,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    pub fn code(&self) -> StatusCode {
+        self.0.code
+    }
+
+    /// What is wrong, and where in the body.
+    pub fn reason(&self) -> String {
+        match &self.0.path {
+            Some(path) => format!("{path}: {}", self.0.detail),
+            None => self.0.detail.clone(),
+        }
+    }
+
     pub fn at(mut self, path: impl Into<String>) -> Self {
         self.0.path = Some(path.into());
         self

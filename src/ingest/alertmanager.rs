@@ -6,19 +6,37 @@ use super::{
 };
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 pub(super) const MAX_ALERTS: usize = 50_000;
 
 pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
+    parse_as(root, "4", |_alert| Ok(More::default()))
+}
+
+/// What a relative of Alertmanager says of an alert beside what that says.
+#[derive(Default)]
+pub(super) struct More<'a> {
+    pub(super) attributes: Vec<(&'static str, Cow<'a, str>)>,
+    pub(super) annotations: Vec<(&'static str, String)>,
+}
+
+/// The same of a relative with this version.
+pub(super) fn parse_as(
+    root: &RawValue,
+    wanted: &str,
+    more: impl Fn(&RawValue) -> Result<More<'_>, Bad>,
+) -> Result<Parsed, Bad> {
     let [alerts, receiver, version, truncated] =
         json::fields(root, ["alerts", "receiver", "version", "truncatedAlerts"])?;
     let Some(alerts) = alerts.read(|value| json::list(value, MAX_ALERTS))? else {
         return Err(alerts.wrong("a list of alerts"));
     };
     let mut notes = Notes::default();
-    if !matches!(version.as_written(), Some("\"4\"" | "4")) {
-        let found = version.wrong("version \"4\"").reason;
-        notes.add(|| format!("$.version: {found}; read as version 4"));
+    let written = version.as_written().map(|text| text.trim_matches('"'));
+    if written != Some(wanted) {
+        let found = version.wrong(&format!("version \"{wanted}\"")).reason;
+        notes.add(|| format!("$.version: {found}; read as version {wanted}"));
     }
     // Absent alerts mean nothing either way, so that this is only for people.
     if let Ok(Some(n)) = truncated.read(json::whole_number)
@@ -38,7 +56,8 @@ pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
     let mut parsed = Parsed::default();
     for (n, item) in alerts.into_iter().enumerate() {
         let place = format!("$.alerts[{n}]");
-        match alert(item, kept, &place, &mut notes) {
+        let read = more(item).and_then(|more| alert(item, kept, &more, &place, &mut notes));
+        match read {
             Ok(sighting) => parsed.sightings.push(sighting),
             Err(bad) => parsed.rejected.push(Rejected {
                 path: place + &bad.path,
@@ -51,7 +70,13 @@ pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
     Ok(parsed)
 }
 
-fn alert(item: &RawValue, receiver: &str, place: &str, notes: &mut Notes) -> Result<Sighting, Bad> {
+pub(super) fn alert(
+    item: &RawValue,
+    receiver: &str,
+    more: &More<'_>,
+    place: &str,
+    notes: &mut Notes,
+) -> Result<Sighting, Bad> {
     let [status, identity, annotations, starts_at, ends_at, generator] = json::fields(
         item,
         [
@@ -74,15 +99,28 @@ fn alert(item: &RawValue, receiver: &str, place: &str, notes: &mut Notes) -> Res
     }
     let place = format!("{place}.annotations");
     let annotations = annotations.read(|value| words(value, &place, notes))?;
+    let annotations = annotations.unwrap_or_default();
+    let said = more
+        .annotations
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()));
     let generator = generator.text()?.unwrap_or_default();
+    let ours = [
+        ("generator_url", generator.as_ref()),
+        ("receiver", receiver),
+    ];
+    let theirs = more
+        .attributes
+        .iter()
+        .map(|(name, text)| (*name, text.as_ref()));
     Ok(Sighting {
         severity: labels.get("severity").map(str::to_owned),
         labels,
-        annotations: annotations.unwrap_or_default(),
-        attributes: Labels::from_iter([
-            ("generator_url", generator.as_ref()),
-            ("receiver", receiver),
-        ]),
+        annotations: match more.annotations.is_empty() {
+            true => annotations,
+            false => said.chain(annotations.iter()).collect(),
+        },
+        attributes: ours.into_iter().chain(theirs).collect::<Labels>(),
         starts_at: starts_at.read(read_time)?.flatten(),
         ends_at: ends_at.read(read_time)?.flatten(),
         said: Said::Signal(signal),

@@ -34,6 +34,12 @@ impl Bad {
         self
     }
 
+    /// The same, seen from the list that holds the value.
+    pub(super) fn at(mut self, n: usize) -> Self {
+        self.path.insert_str(0, &format!("[{n}]"));
+        self
+    }
+
     pub(super) fn unusable(self) -> Unusable {
         Unusable {
             path: format!("${}", self.path),
@@ -481,6 +487,14 @@ pub(super) fn number(value: &RawValue) -> Result<&str, Bad> {
     Err(mismatch("a number", value))
 }
 
+pub(super) fn boolean(value: &RawValue) -> Result<bool, Bad> {
+    match value.get() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _other => Err(mismatch("true or false", value)),
+    }
+}
+
 pub(super) fn whole_number(value: &RawValue) -> Result<i64, Bad> {
     number(value)?
         .parse()
@@ -509,13 +523,14 @@ pub(super) fn compact(value: &RawValue, most: usize) -> String {
     text
 }
 
-/// The same of an object without one of its fields.
-pub(super) fn compact_without(name: &str, value: &RawValue, most: usize) -> String {
+/// The same of an object without some of its fields.
+pub(super) fn compact_without(names: &[&str], value: &RawValue, most: usize) -> String {
     let Ok(pairs) = pairs(value, most) else {
         return compact(value, most);
     };
     let mut text = String::new();
-    for (key, value) in pairs.kept.iter().filter(|(key, _)| key != name) {
+    let kept = pairs.kept.iter();
+    for (key, value) in kept.filter(|(key, _)| !names.contains(&key.as_str())) {
         let comma = if text.is_empty() { '{' } else { ',' };
         let key = serde_json::Value::from(key.as_str());
         text.push_str(&format!("{comma}{key}:{}", compact(value, most)));

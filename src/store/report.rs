@@ -5,8 +5,8 @@ use crate::domain::alert::{
     Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Sighting, Signal, Status, name_of,
 };
 use crate::domain::escalation::EscalationPolicy;
-use crate::domain::incident::Command;
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
+use crate::domain::incident::{Ask, Command};
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
@@ -34,6 +34,8 @@ pub struct Report {
     pub source: String,
     pub kind: &'static str,
     pub sightings: Vec<Sighting>,
+    /// Alerts on which, as their sender says, somebody works.
+    pub acknowledged: Vec<Labels>,
     pub rejected: Vec<DeadLetter>,
 }
 
@@ -95,6 +97,9 @@ pub(crate) fn record_once(
             .unwrap_or_default();
         recorder.check(fingerprint, results)?;
     }
+    for labels in &report.acknowledged {
+        recorder.acknowledges(labels.fingerprint())?;
+    }
     let mut recorded = recorder.recorded;
     tx.settle(in_force, now)?;
     let opened = recorded.opened.clone();
@@ -113,6 +118,8 @@ struct Recorder<'r, 't, 's> {
 /// Records that recording a report will ask for, so far as that can be told without any.
 pub fn foreseen(report: &Report, in_force: &InForce) -> Vec<Key> {
     let mut keys = Tx::always_asked();
+    let acknowledged = report.acknowledged.iter();
+    keys.extend(acknowledged.map(|labels| keys::alert(labels.fingerprint())));
     for sighting in &report.sightings {
         let fingerprint = sighting.labels.fingerprint();
         keys.extend([keys::alert(fingerprint), keys::seen(fingerprint)]);
@@ -595,6 +602,21 @@ impl Recorder<'_, '_, '_> {
             self.in_force,
             self.now,
         )
+    }
+
+    /// Somebody works on an alert, as its sender says: its incident is acknowledged in the sender's name.
+    fn acknowledges(&mut self, fingerprint: Fingerprint) -> Result<(), Error> {
+        let Some(alert) = self.tx.read().alert(fingerprint)? else {
+            return Ok(());
+        };
+        self.joined_if_open(alert.incident)?;
+        if let (Some(number), Status::Firing) = (alert.incident, alert.status) {
+            let ask = Command::Ask(Ask::Acknowledge);
+            let _refused =
+                self.tx
+                    .command(number, &ask, &self.report.source, self.in_force, self.now)?;
+        }
+        Ok(())
     }
 
     fn command(&mut self, number: u64, command: &Command) -> Result<(), Error> {

@@ -250,7 +250,7 @@ impl<'a> Value<'a> {
         self.refuse(format!("{wanted} is wanted, found {found}"))
     }
 
-    fn refuse<T>(self, message: String) -> Option<T> {
+    pub fn refuse<T>(self, message: String) -> Option<T> {
         self.error(message);
         None
     }

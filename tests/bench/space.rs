@@ -257,11 +257,12 @@ impl Week {
 
     fn report(&self, body: &[u8]) -> anyhow::Result<()> {
         let now = self.at.now;
-        let parsed = ingest::parse(source::Kind::Alertmanager, body, now)?;
+        let parsed = ingest::parse(source::Kind::Alertmanager, &ingest::Post::of(body, now))?;
         let report = Report {
             source: "alertmanager".to_owned(),
             kind: "alertmanager",
             sightings: parsed.sightings,
+            acknowledged: Vec::new(),
             rejected: Vec::new(),
         };
         let in_force = self.in_force.clone();

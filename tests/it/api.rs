@@ -217,11 +217,11 @@ pub(crate) fn alerts(of: &[(&str, &str)]) -> Value {
 pub(crate) fn access() -> Access {
     let open = |kind: Kind| {
         let credentials = vec![Credential::Open];
-        (kind.to_string(), Source::new(kind, credentials))
+        (kind.to_string(), Arc::new(Source::new(kind, credentials)))
     };
     Access {
         tokens: Vec::new(),
-        sources: [Kind::Alertmanager, Kind::Check].map(open).into(),
+        sources: Kind::READ.map(open).into(),
     }
 }
 
@@ -238,9 +238,20 @@ pub(crate) fn access_with_tokens(tokens: &[(&str, Role)]) -> Access {
 
 /// A source with these credentials, beside the open ones.
 pub(crate) fn access_with_source(name: &str, credentials: Vec<Credential>) -> Access {
+    access_with_source_of(Kind::Alertmanager, name, credentials)
+}
+
+/// The same, of a kind: no other source of that kind is there.
+pub(crate) fn access_with_source_of(
+    kind: Kind,
+    name: &str,
+    credentials: Vec<Credential>,
+) -> Access {
     let mut access = access();
-    let kind = Kind::Alertmanager;
-    let source = Source::new(kind, credentials);
+    if kind != Kind::Alertmanager {
+        access.sources.remove(kind.as_str());
+    }
+    let source = Arc::new(Source::new(kind, credentials));
     access.sources.insert(name.to_owned(), source);
     access
 }

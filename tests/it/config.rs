@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 use watchkeeper::app::files::check;
 use watchkeeper::config::channels::{Channel, Tls};
@@ -10,6 +11,7 @@ use watchkeeper::config::store::Store;
 use watchkeeper::config::{Config, Environment, Loaded, RulesFrom, load};
 use watchkeeper::domain::finding::Finding;
 use watchkeeper::domain::severity::{Profile, Severity, Urgency};
+use watchkeeper::domain::signature::{Algorithm, Encoding, Freshness, Piece, WITHIN};
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::{Timestamp, show_span};
 
@@ -128,7 +130,6 @@ fn the_contract_s_examples_are_read() {
         [
             "17 warning: \"stale_after\" is not yet in effect",
             "20 warning: kind \"change\" is not yet in effect",
-            "21 warning: \"hmac\" is not yet in effect",
             "24 warning: kind \"mapped\" is not yet in effect",
             "25 warning: \"mapping\" is not yet in effect",
             "27 warning: \"mappings\" is not yet in effect",
@@ -286,6 +287,106 @@ fn a_variable_lies_over_the_file() {
     );
     assert_eq!(config.book.policies["default"].repeat, 3);
     assert_eq!(config.book.people["ben"].notify[0].address, "b");
+}
+
+fn auth_of(name: &str, source: &str) -> Vec<SourceAuth> {
+    let config = usable(&format!("[sources.{name}]\n{source}"), "", &[]);
+    config.sources[name].auth.clone()
+}
+
+#[test]
+fn a_source_that_signs_signs_as_its_kind_does_unless_it_says_otherwise() {
+    let hmac = |kind: &str, more: &str| {
+        let source = format!("kind = \"{kind}\"\nauth = {{ hmac = {{ secret = \"s\"{more} }} }}\n");
+        match &auth_of("a", &source)[..] {
+            [SourceAuth::Hmac { scheme, .. }] => scheme.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mlflow = hmac("mlflow", "");
+    assert_eq!(
+        (&*mlflow.header, &*mlflow.prefix),
+        ("x-mlflow-signature", "v1,")
+    );
+    assert_eq!(mlflow.encoding, Encoding::Base64);
+    assert_eq!(mlflow.signed.len(), 5);
+    let fresh = mlflow.timestamp.expect("a time");
+    assert_eq!(
+        (&*fresh.header, fresh.within),
+        ("x-mlflow-timestamp", WITHIN)
+    );
+    assert_eq!(hmac("dbt_cloud", "").header, "authorization");
+    assert_eq!(hmac("grafana", "").signed, [Piece::Body]);
+    let own = hmac(
+        "grafana",
+        ", header = \"X-Sig\", prefix = \"sha512=\", algorithm = \"sha512\", signed = \"{X-Time}:{body}\", \
+         timestamp = \"X-Time\", within = \"30s\"",
+    );
+    assert_eq!((&*own.header, &*own.prefix), ("x-sig", "sha512="));
+    assert_eq!(own.algorithm, Algorithm::Sha512);
+    let time = || "x-time".to_owned();
+    assert_eq!(
+        own.signed,
+        [
+            Piece::Header(time()),
+            Piece::Text(":".to_owned()),
+            Piece::Body
+        ]
+    );
+    let within = Duration::from_secs(30);
+    assert_eq!(
+        own.timestamp,
+        Some(Freshness {
+            header: time(),
+            within
+        })
+    );
+    let query = auth_of(
+        "b",
+        "kind = \"check\"\nauth = { query = { value = \"s\" } }\n",
+    );
+    assert!(matches!(&query[..], [SourceAuth::Query { name, .. }] if name == "token"));
+}
+
+#[test]
+fn a_signature_that_cannot_be_checked_is_an_error() {
+    for (hmac, message) in [
+        (
+            "secret = \"s\"",
+            "\"header\" is missing: the header with the signature",
+        ),
+        ("header = \"X-Sig\"", "\"secret\" is missing"),
+        (
+            "secret = \"s\", header = \"X Sig\"",
+            "the name of a header is wanted, found \"X Sig\"",
+        ),
+        (
+            "secret = \"s\", header = \"X-Sig\", signed = \"{x-time}\"",
+            "\"{body}\" is wanted once, found 0 times",
+        ),
+        (
+            "secret = \"s\", header = \"X-Sig\", encoding = \"b64\"",
+            "b64",
+        ),
+        (
+            "secret = \"s\", header = \"X-Sig\", within = \"0s\"",
+            "a duration of more than nothing is wanted, found \"0s\"",
+        ),
+        (
+            "secret = \"s\", header = \"X-Sig\", haeder = \"y\"",
+            "haeder",
+        ),
+    ] {
+        let source = format!("[sources.a]\nkind = \"check\"\nauth = {{ hmac = {{ {hmac} }} }}\n");
+        let place = Place::new(&[("config/watchkeeper.toml", &source)]);
+        let found = place.load(&[]).findings;
+        assert!(
+            found
+                .iter()
+                .any(|finding| finding.message.contains(message)),
+            "{hmac}: {found:?}"
+        );
+    }
 }
 
 #[test]

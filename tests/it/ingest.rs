@@ -1,12 +1,21 @@
 //! What senders really send, what they should not have sent, and what nobody would, read into sightings.
 
+mod cloudevents;
+mod dbt;
+mod dbt_cloud;
+mod evidently;
+mod grafana;
+mod great_expectations;
+mod mlflow;
+mod soda;
+
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 use watchkeeper::domain::alert::{Labels, Run, Said, Sighting, Signal};
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
-use watchkeeper::ingest::{Parsed, Unusable, parse, parse_time};
+use watchkeeper::ingest::{Parsed, Post, Unusable, parse, parse_time};
 
 fn now() -> Timestamp {
     "2026-11-23T09:00:00Z".parse().expect("a time")
@@ -22,12 +31,27 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(folder(name)).expect("the fixture is there")
 }
 
+/// The headers with which a body was sent, as they come to be read.
+fn headers(name: &str) -> Vec<(String, String)> {
+    let sent: serde_json::Value = serde_json::from_slice(&fixture(name)).expect("JSON");
+    let sent: Vec<(String, String)> =
+        serde_json::from_value(sent["headers"].clone()).expect("pairs of texts");
+    let lower = |(name, text): (String, String)| (name.to_ascii_lowercase(), text);
+    sent.into_iter().map(lower).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
 fn read(kind: Kind, body: &str) -> Parsed {
-    parse(kind, body.as_bytes(), now()).expect("a usable body")
+    parse(kind, &Post::of(body.as_bytes(), now())).expect("a usable body")
 }
 
 fn refusal(kind: Kind, body: &[u8]) -> (String, String) {
-    let Unusable { path, reason } = parse(kind, body, now()).expect_err("an unusable body");
+    let Unusable { path, reason } =
+        parse(kind, &Post::of(body, now())).expect_err("an unusable body");
     (path, reason)
 }
 
@@ -64,7 +88,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn check_fixture(kind: Kind, name: &str, expected: &[&str]) {
-    let parsed = parse(kind, &fixture(name), now()).expect("a usable body");
+    let parsed = parse(kind, &Post::of(&fixture(name), now())).expect("a usable body");
     assert_eq!(lines(&parsed), expected, "{name}");
 }
 
@@ -152,7 +176,7 @@ fn alertmanagers_fingerprints_are_ours() {
             .iter()
             .map(|alert| alert["fingerprint"].as_str().expect("a text"))
             .collect();
-        let parsed = parse(Kind::Alertmanager, &body, now()).expect("a usable body");
+        let parsed = parse(Kind::Alertmanager, &Post::of(&body, now())).expect("a usable body");
         let ours: Vec<String> = parsed
             .sightings
             .iter()
@@ -167,7 +191,7 @@ fn alertmanagers_fingerprints_are_ours() {
 #[test]
 fn an_alert_keeps_its_words_and_where_it_came_from() {
     let body = fixture("alertmanager-webhook/firing_grouped_3.json");
-    let parsed = parse(Kind::Alertmanager, &body, now()).expect("a usable body");
+    let parsed = parse(Kind::Alertmanager, &Post::of(&body, now())).expect("a usable body");
     let first = &parsed.sightings[0];
     assert_eq!(first.severity.as_deref(), Some("critical"));
     assert_eq!(
@@ -203,7 +227,8 @@ fn a_truncated_message_resolves_only_the_alerts_in_it() {
             "resolved {alertname=\"Trunc\", instance=\"h2\", severity=\"info\", team=\"trunc\"} starts=2026-11-23T08:10:06.415Z ends=2026-11-23T08:10:20.000Z",
         ],
     );
-    let parsed = parse(Kind::Alertmanager, &fixture(name), now()).expect("a usable body");
+    let parsed =
+        parse(Kind::Alertmanager, &Post::of(&fixture(name), now())).expect("a usable body");
     assert_eq!(
         parsed.notes,
         ["$.truncatedAlerts: the sender left out 3 alerts"]
@@ -536,10 +561,10 @@ fn a_body_of_which_nothing_is_usable_is_refused_with_its_place() {
         assert_eq!(refusal(Kind::Check, body.as_bytes()), expected, "{body}");
     }
     assert_eq!(
-        refusal(Kind::Soda, b"{}"),
-        ("$".to_owned(), "kind soda is not read yet".to_owned())
+        refusal(Kind::Mapped, b"{}"),
+        ("$".to_owned(), "kind mapped is not read yet".to_owned())
     );
-    let unusable = parse(Kind::Alertmanager, b"{}", now()).expect_err("no alerts");
+    let unusable = parse(Kind::Alertmanager, &Post::of(b"{}", now())).expect_err("no alerts");
     assert_eq!(
         unusable.to_string(),
         "$.alerts: a list of alerts is wanted, found nothing"
@@ -864,8 +889,11 @@ fn the_reports_of_our_own_sender_are_read() {
             expected,
         );
     }
-    let parsed =
-        parse(Kind::Check, &fixture("generic/example_nannyml.json"), now()).expect("usable");
+    let parsed = parse(
+        Kind::Check,
+        &Post::of(&fixture("generic/example_nannyml.json"), now()),
+    )
+    .expect("usable");
     let first = &parsed.sightings[0];
     let finished_at = Some("2026-11-23T08:39:52.694Z".parse().expect("a time"));
     assert_eq!(first.starts_at, finished_at);
@@ -1161,7 +1189,21 @@ fn what_was_observed_is_kept_short() {
 
 /// Bodies that were really sent, to be spoilt.
 fn any_fixture() -> impl Strategy<Value = Vec<u8>> {
-    let bodies: Vec<Vec<u8>> = ["alertmanager-webhook", "generic"]
+    let folders = [
+        "alertmanager-webhook",
+        "cloudevents",
+        "dbt-cloud",
+        "dbt-core",
+        "evidently",
+        "generic",
+        "grafana",
+        "great-expectations",
+        "mlflow",
+        "opsgenie",
+        "pagerduty-events-v2",
+        "soda",
+    ];
+    let bodies: Vec<Vec<u8>> = folders
         .into_iter()
         .flat_map(|name| std::fs::read_dir(folder(name)).expect("a folder"))
         .map(|file| std::fs::read(file.expect("an entry").path()).expect("a file"))
@@ -1192,9 +1234,16 @@ fn any_pieces() -> impl Strategy<Value = Vec<u8>> {
         "\n",
         "\"alerts\":",
         "\"checks\":",
+        "\"data\":",
+        "\"entity\":\"model_version_tag\"",
+        "\"hasErrors\":true",
+        "\"results\":",
+        "\"validation_results\":",
         "\"labels\":",
         "\"status\":\"firing\"",
         "\"source\":\"s\"",
+        "\"specversion\":\"1.0\"",
+        "\"tests\":",
         "\"version\":1",
     ];
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..60)
@@ -1203,7 +1252,7 @@ fn any_pieces() -> impl Strategy<Value = Vec<u8>> {
 
 fn read_both(body: &[u8]) {
     for kind in Kind::READ {
-        if let Err(unusable) = parse(kind, body, now()) {
+        if let Err(unusable) = parse(kind, &Post::of(body, now())) {
             assert!(unusable.path.starts_with('$') && !unusable.reason.is_empty());
         }
     }

@@ -52,5 +52,6 @@ mod schedules;
 mod simulation;
 mod store;
 mod stores;
+mod vendors;
 mod verification;
 mod world;

@@ -5,6 +5,7 @@ use crate::world::{book, rules};
 use axum::http::Method;
 use serde_json::{Value, json};
 use watchkeeper::domain::secret::Secret;
+use watchkeeper::domain::signature::{Algorithm, Encoding, Piece, Scheme};
 use watchkeeper::http::auth::{Credential, Role};
 
 fn with_source(credentials: Vec<Credential>) -> Api {
@@ -99,6 +100,72 @@ fn a_source_with_a_header_takes_its_whole_value() {
         ],
     );
     assert_eq!(found, [200, 200, 401, 401, 401]);
+}
+
+#[test]
+fn a_source_with_a_secret_in_its_address_takes_that_parameter() {
+    let mut api = with_source(vec![Credential::Query {
+        name: "key".to_owned(),
+        value: secret("a b&c"),
+    }]);
+    let body = alerts(&[("Down", "firing")]).to_string();
+    let mut status = |query: &str| {
+        let path = format!("/hooks/prod{query}");
+        api.send(Method::POST, &path, &[], body.clone()).status
+    };
+    assert_eq!(status("?key=a%20b%26c"), 200);
+    assert_eq!(status("?x=1&key=a+b%26c&y"), 200);
+    for wrong in [
+        "",
+        "?",
+        "?key",
+        "?key=a",
+        "?KEY=a%20b%26c",
+        "?token=a%20b%26c",
+    ] {
+        assert_eq!(status(wrong), 401, "{wrong}");
+    }
+}
+
+#[test]
+fn a_source_that_signs_is_known_by_its_signature_of_the_bytes_as_they_came() {
+    let scheme = Scheme {
+        header: "x-signature-256".to_owned(),
+        prefix: "sha256=".to_owned(),
+        encoding: Encoding::Hex,
+        algorithm: Algorithm::Sha256,
+        signed: vec![Piece::Body],
+        timestamp: None,
+    };
+    let mut api = with_source(vec![Credential::Signature {
+        scheme,
+        secret: secret("s3cr3t"),
+    }]);
+    // openssl dgst -sha256 -hmac s3cr3t
+    let body = r#"{ "version":"4", "alerts":[{"status":"firing","labels":{"alertname":"Down"}}] }"#;
+    let signature = "sha256=58e91bd8cfd133a8d515ea239369bb124375b8f90ee0c13078210171581be771";
+    let mut status = |body: &str, headers: &[(&str, &str)]| {
+        let answer = api.send(Method::POST, "/hooks/prod", headers, body.to_owned());
+        answer.status
+    };
+    assert_eq!(status(body, &[("x-signature-256", signature)]), 200);
+    assert_eq!(
+        status(
+            &body.replace("Down", "Dawn"),
+            &[("x-signature-256", signature)]
+        ),
+        401
+    );
+    assert_eq!(
+        status(&body.replace("{ ", "{"), &[("x-signature-256", signature)]),
+        401
+    );
+    assert_eq!(status(body, &[]), 401);
+    assert_eq!(
+        status("no JSON", &[]),
+        401,
+        "what is not signed is not read"
+    );
 }
 
 #[test]

@@ -407,3 +407,22 @@ fn a_commit_that_fails_is_503_and_nothing_of_it_stays() {
     assert_eq!(api.get("/api/v1/incidents").at("/incidents"), json!([]));
     assert_eq!(api.fires("Down").at("/opened"), json!([1]));
 }
+
+#[test]
+fn of_a_body_that_may_hold_rows_only_what_is_wrong_with_it_is_kept() {
+    let mut api = Api::new();
+    let body = r#"{"checkpoint":"c","rows":["ana@example.org"]}"#;
+    let answer = api.send(Method::POST, "/hooks/great_expectations", &[], body);
+    assert_eq!(answer.status, 400);
+    let letters = api.get("/api/v1/dead-letters");
+    assert_eq!(letters.each("dead_letters", "item"), [""]);
+    assert_eq!(
+        letters.each("dead_letters", "path"),
+        ["$.validation_results"]
+    );
+    assert!(
+        !letters.text.contains("ana@example.org"),
+        "{}",
+        letters.text
+    );
+}

@@ -1,0 +1,121 @@
+//! Alerts as Opsgenie's Alert API takes them. The identity is the `alias`; what is done to an alert stands in the address of the request, which
+//! comes here as the parameters `action` and `alias`.
+
+use super::json::{self, Bad};
+use super::{MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Parsed, Post, cut};
+use crate::domain::alert::{Labels, Said, Sighting, Signal};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+
+/// What Opsgenie takes at most.
+const MAX_ALIAS_CHARS: usize = 512;
+const PRIORITIES: [&str; 5] = ["P1", "P2", "P3", "P4", "P5"];
+const DEFAULT_PRIORITY: &str = "P3";
+
+const MAX_TITLE_BYTES: usize = 255;
+
+pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
+    let mut parsed = Parsed::default();
+    let alias = post.parameter("alias");
+    match (post.parameter("action").unwrap_or("create"), alias) {
+        ("create", _) => parsed.sightings.push(created(root)?),
+        ("close", Some(alias)) => parsed.sightings.push(Sighting {
+            labels: identity(alias),
+            annotations: Labels::default(),
+            attributes: Labels::default(),
+            severity: None,
+            starts_at: None,
+            ends_at: None,
+            said: Said::Signal(Signal::Resolved),
+        }),
+        ("acknowledge", Some(alias)) => parsed.acknowledged.push(identity(alias)),
+        (_, None) => return Err(Bad::here("an alias is wanted for what is done to an alert")),
+        (other, Some(_)) => {
+            let reason = format!("one of create, close, acknowledge is wanted, found \"{other}\"");
+            return Err(Bad::here(reason));
+        }
+    }
+    Ok(parsed)
+}
+
+fn identity(alias: &str) -> Labels {
+    Labels::from_iter([("alertname", alias), ("tool", "opsgenie")])
+}
+
+fn created(root: &RawValue) -> Result<Sighting, Bad> {
+    let [message, alias, description, details, tags] =
+        json::fields(root, ["message", "alias", "description", "details", "tags"])?;
+    let [entity, source, priority, note] =
+        json::fields(root, ["entity", "source", "priority", "note"])?;
+    let title = message.text()?.ok_or_else(|| message.wrong("a message"))?;
+    let alias = match alias.text()? {
+        Some(text) if text.chars().nth(MAX_ALIAS_CHARS).is_some() => {
+            return Err(alias.wrong(&format!("an alias of at most {MAX_ALIAS_CHARS} characters")));
+        }
+        Some(text) => text,
+        None => Cow::Owned(alias_for(&title)),
+    };
+    let priority = match priority.text()? {
+        None => Cow::Borrowed(DEFAULT_PRIORITY),
+        Some(word) if PRIORITIES.contains(&word.as_ref()) => word,
+        Some(_) => return Err(priority.wrong(&format!("one of {}", PRIORITIES.join(", ")))),
+    };
+    let (description, note) = (description.text()?, note.text()?);
+    let (entity, source) = (entity.text()?, source.text()?);
+    let details = details.read(read_details)?.unwrap_or_default();
+    let tags = tags.read(read_tags)?.unwrap_or_default();
+    let ours = [
+        ("description", description.as_deref().unwrap_or_default()),
+        ("note", note.as_deref().unwrap_or_default()),
+        ("summary", title.as_ref()),
+        ("tags", &tags),
+    ];
+    let ours = ours.map(|(name, text)| (name, cut(text, MAX_VALUE_BYTES)));
+    let words = [
+        ("title", cut(&title, MAX_TITLE_BYTES)),
+        ("entity", entity.as_deref().unwrap_or_default()),
+        ("origin", source.as_deref().unwrap_or_default()),
+    ];
+    Ok(Sighting {
+        labels: identity(&alias),
+        annotations: ours
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .collect(),
+        attributes: details.iter().chain(words).collect(),
+        severity: Some(priority.into_owned()),
+        starts_at: None,
+        ends_at: None,
+        said: Said::Signal(Signal::Firing),
+    })
+}
+
+/// An alias for an alert that has none: the same message again joins.
+fn alias_for(message: &str) -> String {
+    hex::encode(Sha256::digest(message)).split_off(32)
+}
+
+/// Details are what rules can match: names and texts.
+fn read_details(value: &RawValue) -> Result<Labels, Bad> {
+    let pairs = json::pairs(value, MAX_LABELS)?;
+    let texts = pairs.kept.into_iter().map(|(name, value)| {
+        let text = json::text_or_number(value).map_err(|bad| bad.under(&name))?;
+        let text = cut(&text, MAX_VALUE_BYTES).to_owned();
+        Ok((cut(&name, MAX_NAME_BYTES).to_owned(), text))
+    });
+    let texts: Vec<(String, String)> = texts.collect::<Result<_, Bad>>()?;
+    Ok(texts
+        .into_iter()
+        .filter(|(name, _)| !name.is_empty())
+        .collect())
+}
+
+fn read_tags(value: &RawValue) -> Result<String, Bad> {
+    let mut tags = Vec::new();
+    for (n, tag) in json::list(value, MAX_LABELS)?.into_iter().enumerate() {
+        let text = json::text(tag).map_err(|bad| bad.at(n))?;
+        tags.push(text);
+    }
+    Ok(tags.join(", "))
+}
