@@ -255,3 +255,69 @@ fn received(incident: &Value) -> u64 {
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alertmanager_that_pages_pagerduty_and_opsgenie_is_pointed_at_us() {
+    // An error says that another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let home = crate::daemon::Home::new();
+    let daemon = home.serve().await;
+    let url = &daemon.url;
+    let alertmanager = Alertmanager::start(&format!(
+        "
+route:
+  receiver: vendors
+  group_by: [alertname]
+  group_wait: 1s
+  group_interval: 1s
+  repeat_interval: 1h
+receivers:
+  - name: vendors
+    pagerduty_configs:
+      - url: {url}/v2/enqueue
+        routing_key: 0123456789abcdef0123456789abcdef
+    opsgenie_configs:
+      - api_url: {url}/
+        api_key: key
+        update_alerts: true
+"
+    ))
+    .await;
+    let start = now();
+    alertmanager.fire(&ONE, start);
+    let counts = async |firing: u64, resolved: u64| {
+        until(
+            &format!("{firing} firing, {resolved} resolved"),
+            async || {
+                let (_, incident) = daemon.get("/api/v1/incidents/1").await;
+                let counts = &incident["alerts"];
+                let is_so = counts["firing"] == firing && counts["resolved"] == resolved;
+                is_so
+                    .then_some(incident.clone())
+                    .ok_or(incident.to_string())
+            },
+        )
+        .await
+    };
+    // Each of the two names the group alike, and is an alert of its own under that name.
+    let opened = counts(2, 0).await;
+    assert!(
+        opened["title"]
+            .as_str()
+            .is_some_and(|title| title.contains("HighErrorRate")),
+        "{opened}"
+    );
+    alertmanager.resolve(&ONE, start, now());
+    counts(0, 2).await;
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    let mut tools: Vec<String> = alerts["alerts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|alert| alert["labels"]["tool"].to_string())
+        .collect();
+    tools.sort();
+    assert_eq!(tools, ["\"opsgenie\"", "\"pagerduty\""]);
+    let (_, letters) = daemon.get("/api/v1/dead-letters").await;
+    assert_eq!(letters["dead_letters"], json!([]));
+}

@@ -49,6 +49,7 @@ mod replicas;
 mod retention;
 mod rule_files;
 mod schedules;
+mod senders;
 mod simulation;
 mod store;
 mod stores;

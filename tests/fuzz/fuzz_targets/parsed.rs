@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use watchkeeper::domain::alert::{Labels, Sighting};
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
-use watchkeeper::ingest::parse;
+use watchkeeper::ingest::{Post, parse};
 
 /// A reader may keep so many bytes for each byte that came; what a whole report says is repeated for each of its items.
 const BYTES_PER_BYTE: usize = 64;
@@ -15,8 +15,9 @@ const BYTES_BESIDE: usize = 1 << 20;
 /// Reads it, and asserts what must hold: it is read alike twice, it is bounded, and what is kept can be stored and read.
 pub fn read(kind: Kind, body: &[u8]) {
     let now = Timestamp::from_millis(1_772_442_000_000);
-    let first = parse(kind, body, now);
-    assert_eq!(first, parse(kind, body, now), "the same body is read alike");
+    let post = Post::of(body, now);
+    let first = parse(kind, &post);
+    assert_eq!(first, parse(kind, &post), "the same body is read alike");
     let parsed = match first {
         Ok(parsed) => parsed,
         Err(unusable) => {

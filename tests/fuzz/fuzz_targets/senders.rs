@@ -1,0 +1,15 @@
+//! Bodies as senders of any kind post them: the first byte says which.
+#![no_main]
+
+mod parsed;
+
+use libfuzzer_sys::fuzz_target;
+use watchkeeper::domain::source::Kind;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, body)) = bytes.split_first() else {
+        return;
+    };
+    let kinds = Kind::READ;
+    parsed::read(kinds[usize::from(*first) % kinds.len()], body);
+});

@@ -1,0 +1,386 @@
+//! What is ready to copy for jobs, run as jobs run it: against the real program, and against one that is away.
+
+use crate::daemon::{Daemon, Home, Receiver, Reply, closed_url};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/senders")
+}
+
+/// A job of Python's that posts to this address.
+fn python(url: &str, code: &str) -> Command {
+    let mut command = Command::new("python3");
+    command
+        .args(["-B", "-c", code])
+        .env("PYTHONPATH", folder())
+        .env("WATCHKEEPER_URL", url);
+    command
+}
+
+/// Runs a job off the threads of the test.
+async fn run(mut command: Command) -> Output {
+    let ran = tokio::task::spawn_blocking(move || command.output()).await;
+    ran.expect("it does not panic").expect("it starts")
+}
+
+async fn succeeds(command: Command) -> String {
+    let output = run(command).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The alerts of the first incident: firing and resolved.
+async fn counts(daemon: &Daemon) -> (Value, Value) {
+    let (status, incident) = daemon.get("/api/v1/incidents/1").await;
+    assert_eq!(status, 200, "{incident}");
+    let alerts = &incident["alerts"];
+    (alerts["firing"].clone(), alerts["resolved"].clone())
+}
+
+const REPORT: &str = r#"
+import sys
+from watchkeeper import check, report
+status, run = sys.argv[1:]
+print(report("nightly-load", [check("rows_today", status, dataset="orders", observed=float("nan"), message="0 rows")], run_id=run))
+"#;
+
+fn reports(url: &str, status: &str, run: &str) -> Command {
+    let mut command = python(url, REPORT);
+    command.args([status, run]);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_pythons_opens_joins_and_resolves() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let said = succeeds(reports(&daemon.url, "fail", "run-1")).await;
+    assert!(said.contains("'opened': [1]"), "{said}");
+    let said = succeeds(reports(&daemon.url, "fail", "run-2")).await;
+    assert!(said.contains("'joined': [1]"), "{said}");
+    assert_eq!(counts(&daemon).await, (json!(1), json!(0)));
+    succeeds(reports(&daemon.url, "pass", "run-3")).await;
+    assert_eq!(counts(&daemon).await, (json!(0), json!(1)));
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    let labels = &alerts["alerts"][0]["labels"];
+    assert_eq!(
+        labels,
+        &json!({ "alertname": "rows_today", "dataset": "orders", "tool": "nightly-load" })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_where_nobody_takes_its_report() {
+    for url in [closed_url(), "http://127.0.0.1:1".to_owned()] {
+        let url = url.trim_end_matches("/hook").to_owned();
+        // Its waits are not what is seen here.
+        let code = format!("import time; time.sleep = lambda s: None\n{REPORT}");
+        let mut impatient = python(&url, &code);
+        impatient.args(["fail", "run-1"]);
+        let output = run(impatient).await;
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.starts_with("watchkeeper: the report was not delivered: "),
+            "{said}"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "None\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_sent_again_when_that_may_help_and_waits_as_it_is_told() {
+    let n = Arc::new(AtomicUsize::new(0));
+    let receiver = Receiver::answering(move |_body| {
+        Reply::Later([503, 429, 200][n.fetch_add(1, Ordering::SeqCst).min(2)], 7)
+    })
+    .await;
+    let base = receiver.url.trim_end_matches("/hook").to_owned();
+    let code = format!("import time; time.sleep = lambda s: print('waits', s)\n{REPORT}");
+    let mut command = python(&base, &code);
+    command.args(["fail", "run-1"]);
+    let said = succeeds(command).await;
+    assert_eq!(said, "waits 7.0\nwaits 7.0\n{}\n");
+    let got = receiver.got();
+    assert_eq!(got.len(), 3);
+    assert!(
+        got.iter().all(|one| one.body == got[0].body),
+        "the same each time"
+    );
+
+    let refusing = Receiver::answering(|_body| Reply::Status(400)).await;
+    let base = refusing.url.trim_end_matches("/hook").to_owned();
+    let output = run(reports(&base, "fail", "run-1")).await;
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HTTP 400"));
+    assert_eq!(
+        refusing.got().len(),
+        1,
+        "what is refused would be refused again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_airflow_that_fails_opens_and_one_that_succeeds_resolves() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let code = r#"
+import sys, types, datetime
+import airflow_callbacks
+task = types.SimpleNamespace(dag_id="load", task_id="orders", map_index=2, run_id=sys.argv[2], try_number=1,
+                             log_url="http://airflow.example/log", end_date=datetime.datetime.now(datetime.timezone.utc))
+getattr(airflow_callbacks, sys.argv[1])({"ti": task, "exception": ValueError("no rows")})
+"#;
+    for (callback, run, expected) in [("failed", "r1", (1, 0)), ("succeeded", "r2", (0, 1))] {
+        let mut command = python(&daemon.url, code);
+        command.args([callback, run]);
+        succeeds(command).await;
+        assert_eq!(
+            counts(&daemon).await,
+            (json!(expected.0), json!(expected.1))
+        );
+    }
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    let labels = &alerts["alerts"][0]["labels"];
+    assert_eq!(labels["alertname"], "load.orders[2]");
+    assert_eq!(labels["pipeline"], "load");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_of_a_model_are_checked_against_their_thresholds() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let code = r#"
+import mlflow_validation
+print(mlflow_validation.post("churn", {"accuracy": 0.7, "log_loss": "0.3", "auc": float("nan")},
+    {"accuracy": (">=", 0.9), "log_loss": ("<=", 0.4), "auc": (">=", 0.8), "recall": (">=", 0.5)}, version="7", run_id="r"))
+"#;
+    let said = succeeds(python(&daemon.url, code)).await;
+    assert!(said.contains("'accepted': 4"), "{said}");
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    let alerts = alerts["alerts"].as_array().expect("a list");
+    let shown = |alert: &Value| {
+        let text = |pointer: &str| {
+            alert
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or("-")
+                .to_owned()
+        };
+        format!(
+            "{} {} {}",
+            text("/status"),
+            text("/labels/alertname"),
+            text("/labels/check")
+        )
+    };
+    let mut shown: Vec<String> = alerts.iter().map(shown).collect();
+    shown.sort();
+    assert_eq!(
+        shown,
+        ["firing accuracy -", "firing auc -", "firing recall error"],
+        "what passes is remembered only where it failed"
+    );
+}
+
+/// A script of the environment that `tests/run` makes, with real tools.
+fn real(name: &str, argument: &str, url: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/senders/bin/python");
+    assert!(python.exists(), "tests/run makes {}", python.display());
+    let mut command = Command::new(python);
+    command
+        .args(["-B", "-W", "ignore"])
+        .arg(root.join("tests/senders").join(name))
+        .arg(argument)
+        .env("PYTHONPATH", folder())
+        .env("WATCHKEEPER_URL", url)
+        // They tell nobody how they are used.
+        .env("GX_ANALYTICS_ENABLED", "false")
+        .env("DO_NOT_TRACK", "1");
+    command
+}
+
+/// `firing expect_…: severity`, of all alerts, sorted.
+async fn shown(daemon: &Daemon) -> Vec<String> {
+    let alerts = daemon.list("alerts").await;
+    let shown = |alert: &Value| {
+        let text = |pointer: &str| {
+            let value = alert.pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or("-").to_owned()
+        };
+        let twin = match alert.pointer("/labels/check") {
+            Some(_) => " could not run",
+            None => "",
+        };
+        format!(
+            "{} {}{twin} of {}",
+            text("/status"),
+            text("/labels/alertname"),
+            text("/labels/part")
+        )
+    };
+    let mut shown: Vec<String> = alerts.iter().map(shown).collect();
+    shown.sort();
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_of_great_expectations_fails_and_then_passes() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let output = run(real("checkpoint.py", "bad", &daemon.url)).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        shown(&daemon).await,
+        [
+            "firing expect_column_values_to_be_between of amount",
+            "firing expect_column_values_to_be_unique could not run of order_nr",
+        ]
+    );
+    let alerts = daemon.list("alerts").await;
+    let between = alerts
+        .iter()
+        .find(|alert| alert["labels"]["check"].is_null());
+    let between = between.expect("it is there");
+    assert_eq!(between["labels"]["dataset"], "warehouse.orders");
+    assert_eq!(between["attributes"]["severity"], "warning");
+    assert!(
+        !Value::from(alerts.clone()).to_string().contains("-3.5"),
+        "{alerts:?}"
+    );
+    let output = run(real("checkpoint.py", "good", &daemon.url)).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        shown(&daemon).await,
+        [
+            "firing expect_column_values_to_be_unique could not run of order_nr",
+            "resolved expect_column_values_to_be_between of amount",
+        ],
+        "of another column nothing was said"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_of_evidently_drifts_and_then_does_not() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    for (data, age) in [("drifted", "firing"), ("same", "resolved")] {
+        let output = run(real("drift.py", data, &daemon.url)).await;
+        assert!(output.status.success(), "{output:?}");
+        let shown = shown(&daemon).await;
+        let wanted = format!("{age} ValueDrift.drift of age");
+        assert!(shown.contains(&wanted), "{data}: {shown:?} {output:?}");
+    }
+    let alerts = daemon.list("alerts").await;
+    assert_eq!(alerts[0]["labels"]["model"], "churn");
+    assert_eq!(alerts[0]["labels"]["report"], "churn-drift");
+}
+
+fn script(name: &str, url: &str) -> Command {
+    let mut command = Command::new(folder().join(name));
+    command.env("WATCHKEEPER_URL", url);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_problem_of_nagios_opens_and_its_recovery_resolves() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let mut since = 1_795_422_000;
+    for (state, expected) in [("CRITICAL", (1, 0)), ("WARNING", (1, 0)), ("OK", (0, 1))] {
+        since += 60;
+        let mut command = script("nagios.sh", &daemon.url);
+        command
+            .env("HOSTNAME", "db1")
+            .env("SERVICEDESC", "disk /")
+            .env("STATE", state)
+            .env("OUTPUT", "DISK $(touch /tmp/never) `x` \" 91% used")
+            .env("LASTCHANGE", since.to_string());
+        succeeds(command).await;
+        assert_eq!(
+            counts(&daemon).await,
+            (json!(expected.0), json!(expected.1)),
+            "{state}"
+        );
+    }
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    let alert = &alerts["alerts"][0];
+    assert_eq!(
+        alert["labels"],
+        json!({ "alertname": "disk /", "host": "db1", "part": "disk /", "tool": "nagios" })
+    );
+}
+
+/// A dbt that leaves these results, or none, and ends with this status.
+fn dbt(results: Option<&str>, status: u8) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    let leave = match results {
+        Some(name) => {
+            let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/it/fixtures/payloads/dbt-core")
+                .join(name);
+            format!(
+                "mkdir -p target; cp {} target/run_results.json",
+                fixture.display()
+            )
+        }
+        None => "true".to_owned(),
+    };
+    let program = dir.path().join("dbt");
+    std::fs::write(&program, format!("#!/bin/sh\n{leave}\nexit {status}\n")).expect("a file");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("it can be run");
+    dir
+}
+
+/// Runs dbt by our script; its exit status.
+async fn builds(dir: &tempfile::TempDir, url: &str) -> Option<i32> {
+    let mut command = script("dbt.sh", url);
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", dir.path().display());
+    command
+        .arg("test")
+        .current_dir(dir.path())
+        .env("PATH", path);
+    run(command).await.status.code()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_dbt_keeps_its_own_status_and_never_sends_results_of_the_one_before() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let firing = async |daemon: &Daemon| {
+        let shown = shown(daemon).await;
+        shown
+            .into_iter()
+            .filter(|alert| alert.starts_with("firing"))
+            .collect::<Vec<_>>()
+    };
+    let failing = dbt(Some("run_results_test_failing.json"), 1);
+    assert_eq!(builds(&failing, &daemon.url).await, Some(1));
+    assert!(
+        firing(&daemon)
+            .await
+            .contains(&"firing test.shop.unique_orders_id.1360ecc70e of -".to_owned())
+    );
+    // It ends before it has results, in the directory where those of the last run are.
+    let broken = dbt(None, 2);
+    std::fs::rename(failing.path().join("target"), broken.path().join("target")).expect("moved");
+    assert_eq!(builds(&broken, &daemon.url).await, Some(2));
+    assert!(!broken.path().join("target/run_results.json").exists());
+    assert!(
+        firing(&daemon)
+            .await
+            .contains(&"firing dbt.test could not run of -".to_owned())
+    );
+    assert_eq!(
+        builds(&broken, "http://127.0.0.1:1").await,
+        Some(2),
+        "nobody takes it"
+    );
+}
