@@ -118,6 +118,8 @@ fn read_run(data: &RawValue, event: Event) -> Result<Told<'_>, Bad> {
     let message = message.text()?.filter(|text| text != "None");
     let attributes = [
         ("job", name.clone()),
+        // Its number is no word for people.
+        ("title", name.clone()),
         ("project", project.text()?),
         ("environment", environment.text()?),
         (

@@ -21,6 +21,7 @@ mod growth;
 mod ingest;
 mod load;
 mod page;
+mod parse;
 mod process;
 mod resident;
 mod servers;
@@ -62,6 +63,9 @@ struct Options {
     /// Instead of the comparison: memory, start and lists with `--alerts` firing alerts.
     #[arg(long, group = "mode")]
     resident: bool,
+    /// Instead of the comparison: how fast bodies of each kind are read, on one core.
+    #[arg(long, group = "mode")]
+    parse: bool,
     /// Instead of the comparison: embedded, one and two replicas on `PostgreSQL`, and Alerta on that (it is installed from
     /// `PyPI`).
     #[arg(long, group = "mode")]
@@ -143,6 +147,8 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         page::run(&setup).await?
     } else if options.resident {
         resident::run(&setup, alerts(100_000)).await?
+    } else if options.parse {
+        parse::run(seconds(&options))?
     } else if options.database {
         database::run(&setup, seconds(&options)).await?
     } else if options.growth {

@@ -105,6 +105,7 @@ fn an_event_keeps_the_names_and_not_who_started_the_run() {
             ("environment_id", "1234"),
             ("job", "Daily Job (dbt build)"),
             ("project", "Snowflake Github Demo"),
+            ("title", "Daily Job (dbt build)"),
         ])
     );
     assert_eq!(
