@@ -17,7 +17,7 @@ mod pagerduty;
 mod plain;
 mod soda;
 
-use crate::domain::alert::{Labels, Sighting};
+use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use chrono::{DateTime, Datelike, NaiveDateTime};
@@ -230,6 +230,19 @@ fn unix_time(text: &str) -> Option<Timestamp> {
     // By way of text: it refuses what does not fit, and infinities.
     let millis: i64 = format!("{millis:.0}").parse().ok()?;
     Some(Timestamp::from_millis(millis))
+}
+
+/// That an alert is well again, where nothing more is said of it.
+fn resolved(labels: Labels) -> Sighting {
+    Sighting {
+        labels,
+        annotations: Labels::default(),
+        attributes: Labels::default(),
+        severity: None,
+        starts_at: None,
+        ends_at: None,
+        said: Said::Signal(Signal::Resolved),
+    }
 }
 
 /// Labels as identity. What is no text, or too much of it, refuses the item: a label that is cut would be another alert.

@@ -151,6 +151,7 @@
 //!   - `ingest/check.rs`: Our own report of check results
 //!   - `ingest/checks.rs`: What the formats of checks have in common
 //!   - `ingest/cloudevents.rs`: CloudEvents 1.0: an envelope around a check result or an alert
+//!     - `ingest/cloudevents/batch.rs`: The events of a batch
 //!   - `ingest/dbt.rs`: What dbt leaves behind a run: results of tests and models, and freshness of sources
 //!     - `ingest/dbt/freshness.rs`: How old the data of a source are, and how old they may be
 //!     - `ingest/dbt/manifest.rs`: What only dbt's manifest knows of a test or a model
@@ -159,6 +160,7 @@
 //!   - `ingest/grafana.rs`: Grafana's webhook of unified alerting
 //!   - `ingest/great_expectations.rs`: A checkpoint of Great Expectations, as our action posts it
 //!   - `ingest/json.rs`: JSON from strangers
+//!     - `ingest/json/body.rs`: The syntax of a body
 //!   - `ingest/mlflow.rs`: The registry webhook of MLflow
 //!   - `ingest/opsgenie.rs`: Alerts as Opsgenie's API takes them
 //!   - `ingest/pagerduty.rs`: Events as PagerDuty's Events API v2 takes them

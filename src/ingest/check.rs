@@ -2,9 +2,9 @@
 
 use super::checks::{
     Finding, MAX_CHECKS, MAX_RUN_ID_CHARS, MAX_SOURCE_CHARS, Report, Subject, TWIN, no_longer,
-    required, required_id, short,
+    one_of, required, required_id, short,
 };
-use super::json::{self, Bad, Field};
+use super::json::{self, Bad};
 use super::{Notes, Parsed, Scope, labels, read_time, words};
 use crate::domain::alert::{Labels, Outcome, Run};
 use crate::domain::time::Timestamp;
@@ -129,7 +129,7 @@ fn check<'a>(
     let [observed, expected, failing, total] =
         json::fields(item, ["observed", "expected", "failing_rows", "total_rows"])?;
     let check_id = required_id(check_id)?;
-    let outcome = read_outcome(status)?;
+    let outcome = one_of(status, &OUTCOMES.map(|outcome| (outcome.as_str(), outcome)))?;
     let subject = subject.read(read_subject)?.unwrap_or_default();
     let severity = severity.text()?;
     let attributes = match form {
@@ -155,18 +155,6 @@ fn check<'a>(
         total: total.read(json::number)?,
     };
     Ok((outcome, found))
-}
-
-fn read_outcome(status: Field<'_>) -> Result<Outcome, Bad> {
-    // A status that is no text is told as what was found, like any other.
-    let text = status.text().ok().flatten().unwrap_or_default();
-    OUTCOMES
-        .into_iter()
-        .find(|outcome| outcome.as_str() == text)
-        .ok_or_else(|| {
-            let known = OUTCOMES.map(Outcome::as_str).join(", ");
-            status.wrong(&format!("one of {known}"))
-        })
 }
 
 fn read_subject(subject: &RawValue) -> Result<Subject<'_>, Bad> {

@@ -236,6 +236,17 @@ pub(super) fn required<'a>(field: Field<'a>, what: &str, most: usize) -> Result<
     Ok(text)
 }
 
+/// What the word of a field means.
+pub(super) fn one_of<T: Copy>(field: Field<'_>, known: &[(&str, T)]) -> Result<T, Bad> {
+    // What is no text is told as what was found, like any other.
+    let text = field.text().ok().flatten().unwrap_or_default();
+    let meant = known.iter().find(|(word, _)| *word == text);
+    meant.map(|(_, meant)| *meant).ok_or_else(|| {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        field.wrong(&format!("one of {}", words.join(", ")))
+    })
+}
+
 pub(super) fn required_boolean(field: Field<'_>) -> Result<bool, Bad> {
     let found = field.read(json::boolean)?;
     found.ok_or_else(|| field.wrong("true or false"))

@@ -8,7 +8,7 @@ mod freshness;
 mod manifest;
 
 use super::checks::{
-    Finding, MAX_CHECKS, MAX_RUN_ID_CHARS, Report, Subject, labels_of_address, no_longer,
+    Finding, MAX_CHECKS, MAX_RUN_ID_CHARS, Report, Subject, labels_of_address, no_longer, one_of,
     required_id,
 };
 use super::json::{self, Bad, Field};
@@ -250,9 +250,9 @@ fn read_result<'a>(
     let outcome = match name.resource {
         "source" => {
             freshness::read(item, &mut found)?;
-            read_outcome(status, &freshness::OUTCOMES)?
+            one_of(status, &freshness::OUTCOMES)?
         }
-        _other => read_outcome(status, &OUTCOMES)?,
+        _other => one_of(status, &OUTCOMES)?,
     };
     found.check_id = check_id;
     Ok((outcome, found))
@@ -260,16 +260,6 @@ fn read_result<'a>(
 
 fn owned<'a>(text: &str) -> Cow<'a, str> {
     Cow::Owned(text.to_owned())
-}
-
-fn read_outcome(status: Field<'_>, known: &[(&str, Outcome)]) -> Result<Outcome, Bad> {
-    // A status that is no text is told as what was found, like any other.
-    let text = status.text().ok().flatten().unwrap_or_default();
-    let outcome = known.iter().find(|(name, _)| *name == text);
-    outcome.map(|(_, outcome)| *outcome).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        status.wrong(&format!("one of {}", names.join(", ")))
-    })
 }
 
 /// A number as it is written, or the text for what is none: no alert is lost over how many rows there were.

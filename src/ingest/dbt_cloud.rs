@@ -3,7 +3,9 @@
 //! The identity of a job is its number in its account; what it, its project and its environment are called may change, and are attributes. The
 //! reason of a run is not kept: it names who started it.
 
-use super::checks::{Finding, MAX_RUN_ID_CHARS, Report, Subject, labels_of_address, no_longer};
+use super::checks::{
+    Finding, MAX_RUN_ID_CHARS, Report, Subject, labels_of_address, no_longer, one_of,
+};
 use super::json::{self, Bad, Field};
 use super::{MAX_NAME_BYTES, Notes, Parsed, Post, cut, read_time};
 use crate::domain::alert::{Outcome, Run};
@@ -44,7 +46,7 @@ pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
         ["accountId", "eventId", "timestamp", "eventType", "data"],
     )?;
     let mut notes = Notes::default();
-    let event = read_event(event)?;
+    let event = one_of(event, &EVENTS)?;
     let account = read_id(account, "an account id")?;
     // Each event has an id of its own, and keeps it when it is sent again.
     let event_id = optional_id(event_id, "an event id", MAX_RUN_ID_CHARS)?;
@@ -69,16 +71,6 @@ pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
         sightings: vec![sighting],
         notes: notes.0,
         ..Parsed::default()
-    })
-}
-
-fn read_event(field: Field<'_>) -> Result<Event, Bad> {
-    // One that is no text is told as what was found, like any other.
-    let text = field.text().ok().flatten().unwrap_or_default();
-    let event = EVENTS.into_iter().find(|(name, _)| *name == text);
-    event.map(|(_, event)| event).ok_or_else(|| {
-        let known = EVENTS.map(|(name, _)| name).join(", ");
-        field.wrong(&format!("one of {known}"))
     })
 }
 
@@ -160,16 +152,11 @@ fn read_run(data: &RawValue, event: Event) -> Result<Told<'_>, Bad> {
 
 /// A failed run is told twice, as errored and as completed, in whatever order.
 fn read_outcome(event: Event, status: Field<'_>) -> Result<Outcome, Bad> {
-    let text = status.text().ok().flatten().unwrap_or_default();
-    let told = OUTCOMES.into_iter().find(|(name, _)| *name == text);
-    let told = told.map(|(_, outcome)| outcome);
+    let told = one_of(status, &OUTCOMES);
     match event {
         Event::Started => Ok(Outcome::Skip),
-        Event::Completed => told.ok_or_else(|| {
-            let known = OUTCOMES.map(|(name, _)| name).join(", ");
-            status.wrong(&format!("one of {known}"))
-        }),
-        Event::Errored if told == Some(Outcome::Error) => Ok(Outcome::Error),
+        Event::Completed => told,
+        Event::Errored if matches!(told, Ok(Outcome::Error)) => told,
         Event::Errored => Ok(Outcome::Fail),
     }
 }

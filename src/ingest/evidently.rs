@@ -4,7 +4,7 @@
 //! a test is told by its metric's type, what of the metric it looks at, and its own short id. Of several tests that are told
 //! apart by their thresholds alone, the worst counts.
 
-use super::checks::{Finding, MAX_CHECKS, Report, Subject};
+use super::checks::{Finding, MAX_CHECKS, Report, Subject, one_of};
 use super::json::{self, Bad, Field};
 use super::{MAX_LABELS, MAX_VALUE_BYTES, Notes, Parsed, Post, at_most, cut, read_time};
 use crate::domain::alert::{Labels, Outcome, Run};
@@ -120,12 +120,7 @@ fn name(field: Field<'_>) -> Result<Option<Cow<'_, str>>, Bad> {
 }
 
 fn read_tags(tags: &RawValue) -> Result<Labels, Bad> {
-    let mut joined = String::new();
-    for (n, tag) in json::list(tags, MAX_LABELS)?.into_iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        joined.push_str(comma);
-        joined.push_str(&json::text(tag).map_err(|bad| bad.at(n))?);
-    }
+    let joined = json::texts(tags, MAX_LABELS)?.join(",");
     Ok([("tags", cut(&joined, MAX_TAGS_BYTES))]
         .into_iter()
         .collect())
@@ -167,7 +162,7 @@ fn test<'a>(item: &'a RawValue, tags: &Labels) -> Result<(Outcome, Finding<'a>),
         expected: expected.map(str::to_owned),
         ..Finding::default()
     };
-    Ok((read_outcome(status)?, found))
+    Ok((one_of(status, &STATUSES)?, found))
 }
 
 /// `lt` of `evidently:test_v2:LessThanMetricTest`.
@@ -185,18 +180,6 @@ fn last_part(whole: &str) -> &str {
         Some((_, last)) if !last.is_empty() => last,
         _other => whole,
     }
-}
-
-fn read_outcome(status: Field<'_>) -> Result<Outcome, Bad> {
-    // A status that is no text is told as what was found, like any other.
-    let text = status.text().ok().flatten().unwrap_or_default();
-    STATUSES
-        .into_iter()
-        .find_map(|(known, outcome)| (known == text).then_some(outcome))
-        .ok_or_else(|| {
-            let known = STATUSES.map(|(known, _)| known).join(", ");
-            status.wrong(&format!("one of {known}"))
-        })
 }
 
 type Text<'a> = Cow<'a, str>;

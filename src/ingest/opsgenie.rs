@@ -2,7 +2,7 @@
 //! comes here as the parameters `action` and `alias`.
 
 use super::json::{self, Bad};
-use super::{MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Parsed, Post, cut};
+use super::{MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Parsed, Post, cut, resolved};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -20,15 +20,7 @@ pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
     let alias = post.parameter("alias");
     match (post.parameter("action").unwrap_or("create"), alias) {
         ("create", _) => parsed.sightings.push(created(root)?),
-        ("close", Some(alias)) => parsed.sightings.push(Sighting {
-            labels: identity(alias),
-            annotations: Labels::default(),
-            attributes: Labels::default(),
-            severity: None,
-            starts_at: None,
-            ends_at: None,
-            said: Said::Signal(Signal::Resolved),
-        }),
+        ("close", Some(alias)) => parsed.sightings.push(resolved(identity(alias))),
         ("acknowledge", Some(alias)) => parsed.acknowledged.push(identity(alias)),
         (_, None) => return Err(Bad::here("an alias is wanted for what is done to an alert")),
         (other, Some(_)) => {
@@ -64,7 +56,10 @@ fn created(root: &RawValue) -> Result<Sighting, Bad> {
     let (description, note) = (description.text()?, note.text()?);
     let (entity, source) = (entity.text()?, source.text()?);
     let details = details.read(read_details)?.unwrap_or_default();
-    let tags = tags.read(read_tags)?.unwrap_or_default();
+    let tags = tags
+        .read(|tags| json::texts(tags, MAX_LABELS))?
+        .unwrap_or_default()
+        .join(", ");
     let ours = [
         ("description", description.as_deref().unwrap_or_default()),
         ("note", note.as_deref().unwrap_or_default()),
@@ -109,13 +104,4 @@ fn read_details(value: &RawValue) -> Result<Labels, Bad> {
         .into_iter()
         .filter(|(name, _)| !name.is_empty())
         .collect())
-}
-
-fn read_tags(value: &RawValue) -> Result<String, Bad> {
-    let mut tags = Vec::new();
-    for (n, tag) in json::list(value, MAX_LABELS)?.into_iter().enumerate() {
-        let text = json::text(tag).map_err(|bad| bad.at(n))?;
-        tags.push(text);
-    }
-    Ok(tags.join(", "))
 }

@@ -4,7 +4,7 @@
 //! same again joins.
 
 use super::json::{self, Bad, Field};
-use super::{MAX_LABELS, MAX_VALUE_BYTES, Notes, Parsed, cut, read_time};
+use super::{MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Notes, Parsed, cut, read_time, resolved};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use crate::domain::time::Timestamp;
 use serde_json::value::RawValue;
@@ -32,15 +32,7 @@ pub(super) fn parse(root: &RawValue) -> Result<Parsed, Bad> {
         }
         Some("resolve") => {
             let key = given.ok_or_else(|| key.wrong("a dedup key"))?;
-            parsed.sightings.push(Sighting {
-                labels: identity(&key),
-                annotations: Labels::default(),
-                attributes: Labels::default(),
-                severity: None,
-                starts_at: None,
-                ends_at: None,
-                said: Said::Signal(Signal::Resolved),
-            });
+            parsed.sightings.push(resolved(identity(&key)));
         }
         Some("acknowledge") => {
             let key = given.ok_or_else(|| key.wrong("a dedup key"))?;
@@ -124,24 +116,25 @@ fn read_about<'a>(payload: &'a RawValue, notes: &mut Notes) -> Result<About<'a>,
 /// Custom details may be any JSON: what is no text is kept as JSON.
 fn read_details(value: &RawValue, notes: &mut Notes) -> Result<Labels, Bad> {
     let Ok(pairs) = json::pairs(value, MAX_LABELS) else {
-        let text = match json::text(value) {
-            Ok(text) => cut(&text, MAX_VALUE_BYTES).to_owned(),
-            Err(_no_text) => json::compact(value, MAX_VALUE_BYTES),
-        };
-        return Ok(Labels::from_iter([("details", text)]));
+        return Ok(Labels::from_iter([("details", as_text(value))]));
     };
     if pairs.n_found > MAX_LABELS {
         let n = pairs.n_found - MAX_LABELS;
         notes.add(|| format!("$.payload.custom_details: the last {n} were left out"));
     }
     let texts = pairs.kept.into_iter().map(|(name, value)| {
-        let text = match json::text(value) {
-            Ok(text) => cut(&text, MAX_VALUE_BYTES).to_owned(),
-            Err(_no_text) => json::compact(value, MAX_VALUE_BYTES),
-        };
-        (cut(&name, super::MAX_NAME_BYTES).to_owned(), text)
+        let name = cut(&name, MAX_NAME_BYTES).to_owned();
+        (name, as_text(value))
     });
     Ok(texts.filter(|(name, _)| !name.is_empty()).collect())
+}
+
+/// A text as it is, anything else as JSON.
+fn as_text(value: &RawValue) -> String {
+    match json::text(value) {
+        Ok(text) => cut(&text, MAX_VALUE_BYTES).to_owned(),
+        Err(_no_text) => json::compact(value, MAX_VALUE_BYTES),
+    }
 }
 
 impl About<'_> {

@@ -136,11 +136,7 @@ fn read_owner(meta: &RawValue) -> Result<Option<String>, Bad> {
 
 /// `a,b`: as one text, which a rule can match by a pattern.
 fn read_tags(tags: &RawValue) -> Result<Option<String>, Bad> {
-    let mut texts = Vec::new();
-    for (n, tag) in json::list(tags, MAX_TAGS)?.into_iter().enumerate() {
-        texts.push(json::text(tag).map_err(|bad| bad.at(n))?);
-    }
-    let joined = texts.join(",");
+    let joined = json::texts(tags, MAX_TAGS)?.join(",");
     Ok((!joined.is_empty()).then(|| short(&joined)))
 }
 

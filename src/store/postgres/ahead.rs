@@ -75,6 +75,10 @@ impl Ahead {
         brought: &Brought,
         rows: &Rows,
     ) {
+        // A small group is written at once, at its end.
+        if changes.len() <= TOGETHER_MAX {
+            return;
+        }
         for key in changed.filter(|key| !keys::is_told(key)) {
             if self.sent.remove(&key) {
                 self.overtaken.insert(key);
