@@ -88,7 +88,7 @@ fn read_one(
     let written = section.required("kind");
     let kind = written.and_then(Value::parsed::<Kind>);
     if let (Some(value), Some(kind)) = (written, kind)
-        && !Kind::READ.contains(&kind)
+        && !kind.is_read()
     {
         value.warn(format!("kind \"{kind}\" is not yet in effect"));
     }

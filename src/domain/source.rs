@@ -40,21 +40,10 @@ impl Kind {
         Self::Change,
     ];
 
-    /// The kinds that this program reads today; the others are accepted in a configuration, with a warning.
-    pub const READ: [Self; 12] = [
-        Self::Alertmanager,
-        Self::Grafana,
-        Self::GreatExpectations,
-        Self::Dbt,
-        Self::DbtCloud,
-        Self::Soda,
-        Self::Evidently,
-        Self::Mlflow,
-        Self::Check,
-        Self::Cloudevents,
-        Self::Pagerduty,
-        Self::Opsgenie,
-    ];
+    /// Whether this program reads it today; the others are accepted in a configuration, with a warning.
+    pub fn is_read(self) -> bool {
+        !matches!(self, Self::Mapped | Self::Change)
+    }
 
     /// Whether neither headers nor the address of a request say more than its body does.
     pub fn is_told_by_its_body(self) -> bool {

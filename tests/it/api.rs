@@ -221,7 +221,11 @@ pub(crate) fn access() -> Access {
     };
     Access {
         tokens: Vec::new(),
-        sources: Kind::READ.map(open).into(),
+        sources: Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_read())
+            .map(open)
+            .collect(),
     }
 }
 
