@@ -249,6 +249,7 @@ fn read(
         processes,
         weaknesses: analysis.weaknesses,
         detection_gaps: analysis.detection_gaps,
+        stale_after: stale_after(&sources),
     };
     oncall.done();
     add_builtin(&mut book);
@@ -297,6 +298,12 @@ fn names(oncall: &Section<'_>, channels: &BTreeMap<String, Channel>, all: Vec<St
         }
     }
     names
+}
+
+fn stale_after(sources: &BTreeMap<String, Source>) -> BTreeMap<String, Duration> {
+    let said = sources.iter();
+    said.filter_map(|(name, source)| Some((name.clone(), source.stale_after?)))
+        .collect()
 }
 
 /// The policy `default` and the person it pages, where no policy `default` is configured.

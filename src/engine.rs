@@ -14,7 +14,8 @@ use crate::engine::replicas::Shown;
 use crate::store::engine::Class;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
-    Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, unrefused,
+    Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, served, unrefused,
+    watch,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -44,6 +45,14 @@ const JUMP: i64 = 60_000;
 
 /// How often it is kept what the wall clock shows. A clock that is behind at the start delays what waits by no more.
 pub const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(600);
+
+/// How often a process that shares its store says that it takes reports. The others may be down, and it too in a moment.
+const SERVING_KEPT_EVERY: Duration = Duration::from_secs(10);
+
+/// Whoever serves says so far more often than this: time that is longer was not served. A process alone knows of itself when it
+/// began, and so when it was not there.
+const SERVING_SLACK: Duration = Duration::from_secs(30);
+const SERVING_SLACK_ALONE: Duration = CLOCK_KEPT_EVERY.saturating_mul(2);
 
 /// After the wall clock was set forth nothing is swept for so long: it may be wrong, and be set right again.
 const SWEEPS_AFTER_JUMP: Duration = Duration::from_secs(24 * 3600);
@@ -105,6 +114,10 @@ pub struct Engine {
     /// The time that must have passed before old records are swept again.
     sweeps_from: Duration,
     clock_kept: Option<Duration>,
+    /// When it was last kept that reports can come in.
+    serving_kept: Option<Duration>,
+    /// Since then there was no room for reports, or they could not be kept.
+    was_unserving: bool,
     audited: Option<Duration>,
     audit_every: Duration,
     swept: Option<Duration>,
@@ -122,6 +135,8 @@ impl Engine {
             jumps: VecDeque::new(),
             sweeps_from: Duration::ZERO,
             clock_kept: None,
+            serving_kept: None,
+            was_unserving: false,
             audited: None,
             audit_every: AUDIT_EVERY,
             swept: None,
@@ -153,7 +168,12 @@ impl Engine {
 
     fn do_due(&mut self, in_force: &InForce, at: Moment) -> Result<Timestamp, Error> {
         self.watch_clock(in_force, at)?;
+        self.keep_serving(at)?;
         let mut look = self.look(at.now)?;
+        if look.is_silent(at.now) {
+            self.look_at_watches(in_force, at.now)?;
+            look = self.look(at.now)?;
+        }
         if look.matures(at.now) {
             self.open_matured(in_force, at.now)?;
             look = self.look(at.now)?;
@@ -190,6 +210,7 @@ impl Engine {
             Ok(Look {
                 due_at: lists::next_due(reader)?,
                 matures_at: pending::next_due(reader)?,
+                watched_at: watch::next_due(reader)?,
                 shouts: quarantined.iter().any(|(_, of)| of.is_due(now)),
                 shout_at: quarantined.iter().filter_map(|(_, of)| of.shout_at).min(),
                 has_untold: quarantine::untold_alerts(reader, &numbers)?.is_some(),
@@ -311,7 +332,8 @@ impl Engine {
                     seen_clock::keep(tx, to)?;
                 }
                 pending::shift(tx, by_ms)?;
-                quarantine::shift(tx, by_ms)
+                quarantine::shift(tx, by_ms)?;
+                served::clock_was_set(tx, to, by_ms)
             }))?;
             jump.others_moved = true;
         }
@@ -331,6 +353,58 @@ impl Engine {
             self.clock_kept = None;
         }
         kept
+    }
+
+    /// Keeps that reports can come in, so that alerts are not blamed for silence while they could not.
+    fn keep_serving(&mut self, at: Moment) -> Result<(), Error> {
+        let is_first = self.serving_kept.is_none();
+        self.was_unserving |= self.store.status().full || self.health.read().last_error.is_some();
+        let (every, slack) = match self.is_shared() {
+            true => (SERVING_KEPT_EVERY, SERVING_SLACK),
+            false => (CLOCK_KEPT_EVERY, SERVING_SLACK_ALONE),
+        };
+        let every = match self.was_unserving {
+            true => LOOKS_EVERY,
+            false => every,
+        };
+        if !is_time(&mut self.serving_kept, every, at) {
+            return Ok(());
+        }
+        let was_away = is_first && !self.is_shared();
+        let slack = match was_away || self.was_unserving {
+            true => Duration::ZERO,
+            false if self.audit_every > slack => self.audit_every.saturating_mul(2),
+            false => slack,
+        };
+        let now = at.now;
+        let kept = unrefused(
+            self.store
+                .transact_blocking(Class::Engine, move |tx| served::serve(tx, slack, now)),
+        );
+        match kept {
+            Ok(()) => self.was_unserving = false,
+            Err(_) => self.serving_kept = None,
+        }
+        kept
+    }
+
+    /// Alerts that were not heard of, or whose time is over.
+    fn look_at_watches(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        for _ in 0..LOOKS_MAX {
+            if self
+                .store
+                .read(watch::next_due)?
+                .is_none_or(|due| due > now)
+            {
+                break;
+            }
+            let its = in_force.clone();
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| watch::look(tx, &its, now)),
+            )?;
+        }
+        Ok(())
     }
 
     fn open_matured(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
@@ -516,7 +590,7 @@ impl Engine {
     }
 
     fn next(&self, look: &Look, now: Timestamp) -> Timestamp {
-        let next = [look.due_at, look.matures_at, look.shout_at];
+        let next = [look.due_at, look.matures_at, look.watched_at, look.shout_at];
         // By then audit and sweep are due again.
         let latest = now.plus(self.audit_every.min(self.sweep_every));
         next.into_iter().flatten().fold(latest, Timestamp::min)
@@ -528,6 +602,8 @@ impl Engine {
 struct Look {
     due_at: Option<Timestamp>,
     matures_at: Option<Timestamp>,
+    /// The first watch of an alert is due.
+    watched_at: Option<Timestamp>,
     shout_at: Option<Timestamp>,
     /// People are to be paged for what is in quarantine.
     shouts: bool,
@@ -540,6 +616,10 @@ struct Look {
 impl Look {
     fn matures(&self, now: Timestamp) -> bool {
         self.matures_at.is_some_and(|at| at <= now)
+    }
+
+    fn is_silent(&self, now: Timestamp) -> bool {
+        self.watched_at.is_some_and(|at| at <= now)
     }
 
     fn is_due(&self, now: Timestamp) -> bool {

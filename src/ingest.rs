@@ -17,7 +17,7 @@ mod pagerduty;
 mod plain;
 mod soda;
 
-use crate::domain::alert::{Labels, Said, Sighting, Signal};
+use crate::domain::alert::{Labels, Said, Scope, Sighting, Signal};
 use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use chrono::{DateTime, Datelike, NaiveDateTime};
@@ -52,13 +52,6 @@ impl Parsed {
     pub fn complete_scope(&self) -> Option<&Scope> {
         self.scope.as_ref().filter(|_| self.rejected.is_empty())
     }
-}
-
-/// What a report of checks is complete for: a name that its tool chose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    pub source: String,
-    pub scope: String,
 }
 
 /// An item that could not be used, while others of its body may have been.

@@ -218,6 +218,7 @@
 //!   - `store/report.rs`: Recording a sender's report
 //!   - `store/rows.rs`: Records that a writer asks for again and again
 //!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
+//!   - `store/served.rs`: The time in which reports could come in
 //!   - `store/sled.rs`: The embedded engine
 //!     - `store/sled/apply.rs`: The applier
 //!     - `store/sled/keep.rs`: The keeper
@@ -234,6 +235,7 @@
 //!     - `store/sled/write.rs`: The writer
 //!   - `store/sweep.rs`: Retention
 //!   - `store/tx.rs`: One transaction
+//!   - `store/watch.rs`: Watches
 //! - `telemetry.rs`: Logs and metrics
 //! - `toml_file.rs`: TOML with positions
 //!   - `toml_file/hide.rs`: Keeps secrets out of the lines that findings show, also where the line could not be read

@@ -445,5 +445,6 @@ fn one(labels: &[(&str, &str)], said: Said) -> Report {
         sightings: vec![sighting],
         acknowledged: Vec::new(),
         rejected: Vec::new(),
+        scope: None,
     }
 }

@@ -21,9 +21,11 @@ pub mod records;
 pub mod replicas;
 pub mod report;
 pub mod seen_clock;
+pub mod served;
 
 pub mod sled;
 pub mod sweep;
+pub mod watch;
 
 pub mod disk;
 pub mod group;

@@ -8,12 +8,15 @@ use crate::domain::signature::{Algorithm, Encoding, Freshness, Piece, Scheme, WI
 use crate::domain::source::Kind;
 use crate::toml_file::{Name, Section, Value};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct Source {
     pub kind: Kind,
     /// Any of them will do.
     pub auth: Vec<SourceAuth>,
+    /// How long an alert of it may fire without being heard of.
+    pub stale_after: Option<Duration>,
 }
 
 /// How a sender proves who it is.
@@ -59,6 +62,7 @@ pub(super) fn read(
                 Source {
                     kind,
                     auth: vec![SourceAuth::None],
+                    stale_after: None,
                 },
             )
         };
@@ -102,12 +106,13 @@ fn read_one(
             None
         }
     };
-    section.not_yet("stale_after");
+    let stale_after = section.get("stale_after").and_then(Value::lasting);
     section.not_yet("mapping");
     section.done();
     Some(Source {
         kind: kind?,
         auth: auth?,
+        stale_after,
     })
 }
 

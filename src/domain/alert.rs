@@ -1,6 +1,6 @@
 //! Alerts: their labels and fingerprint, one sighting of an alert, and the alert as it is remembered.
 
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Served, Timestamp};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -241,6 +241,8 @@ impl<'de> Deserialize<'de> for Fingerprint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     Firing,
+    /// And so until then, unless it is said again.
+    FiringUntil(Timestamp),
     Resolved,
 }
 
@@ -266,6 +268,14 @@ impl Outcome {
             Self::Error => "error",
         }
     }
+}
+
+/// What a report of checks is complete for: a name that its tool chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The tool.
+    pub source: String,
+    pub scope: String,
 }
 
 /// One execution of a check, by which repeats and late results are told.
@@ -356,9 +366,28 @@ pub struct Alert {
     /// The key under which it waits, while it is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_key: Option<String>,
+    /// Until when it must be heard of, while it is not resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// The rule set that did not open it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<String>,
+}
+
+/// Until when an alert must be heard of.
+///
+/// What is heard is noted apart from the alert; a watch that is due looks there first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// When it is looked at next, as it stands in the index.
+    #[serde(rename = "due")]
+    pub due_at: Served,
+    /// When the alert began, where that is not what the clock showed.
+    #[serde(rename = "heard", default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Served>,
+    /// Until when it fires, as its sender said when it began.
+    #[serde(rename = "lapses", default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Served>,
 }
 
 /// What the rules did with an alert.

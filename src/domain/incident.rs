@@ -13,7 +13,7 @@ mod paging;
 mod timeline;
 mod verify;
 
-pub use crate::domain::incident::command::{Ask, Command, Refusal};
+pub use crate::domain::incident::command::{Ask, Command, Refusal, Resolution};
 pub use crate::domain::incident::event::{Entry, Event};
 pub use crate::domain::incident::members::{Counts, Member, Members};
 pub use crate::domain::incident::outputs::Given;

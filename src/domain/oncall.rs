@@ -3,6 +3,7 @@
 use crate::domain::escalation::{EscalationPolicy, Target};
 use crate::domain::schedule::{Override, Schedule};
 use crate::domain::severity::{Processes, Urgency};
+use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -60,9 +61,17 @@ pub struct Book {
     /// System weaknesses and detection gaps that operators added to the built-in lists.
     pub weaknesses: Vec<String>,
     pub detection_gaps: Vec<String>,
+    /// How long an alert of a source may fire without being heard of, where the source says.
+    pub stale_after: BTreeMap<String, Duration>,
 }
 
 impl Book {
+    /// How long an alert may fire without being heard of, as its source has it, else its kind.
+    pub fn stale_after(&self, source: &str, kind: &str) -> Option<Duration> {
+        let of_source = self.stale_after.get(source).copied();
+        of_source.or_else(|| kind.parse::<Kind>().ok()?.stale_after())
+    }
+
     /// The policy of an incident: the rule's, else its team's, else the default one.
     pub fn policy_for(&self, named: Option<&str>, team: Option<&str>) -> Option<&EscalationPolicy> {
         let of_team = || {

@@ -58,6 +58,7 @@ pub struct Settings {
     pub escalation_policy: Option<String>,
     pub runbook: Option<Template>,
     pub open_after: Option<Duration>,
+    pub stale_after: Option<Duration>,
     pub resolve_after: Option<Duration>,
     pub reopen_within: Option<Duration>,
     pub verification: Option<Plan>,
@@ -283,6 +284,11 @@ impl<'r> Opening<'r> {
     pub fn reopen_within(&self) -> Duration {
         self.set(|settings| settings.reopen_within)
             .unwrap_or(DEFAULT_REOPEN_WITHIN)
+    }
+
+    /// How long an alert may fire without being heard of; none where no rule says.
+    pub fn stale_after(&self) -> Option<Duration> {
+        self.set(|settings| settings.stale_after)
     }
 
     pub fn verification(&self) -> Option<&'r Plan> {

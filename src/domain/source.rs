@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// How long an alert may fire without being heard of, where its sender says again and again that it fires.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The format a source speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,12 @@ impl Kind {
             self,
             Self::GreatExpectations | Self::Dbt | Self::Soda | Self::Evidently
         )
+    }
+
+    /// How long an alert may fire without being heard of, where nothing else is said; none of senders that say once that it fires,
+    /// and of checks, which run when they run.
+    pub fn stale_after(self) -> Option<Duration> {
+        matches!(self, Self::Alertmanager | Self::Grafana).then_some(STALE_AFTER)
     }
 
     pub fn as_str(self) -> &'static str {

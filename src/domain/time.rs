@@ -75,6 +75,33 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// An instant of the time in which reports could come in: only differences of it mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Served(Timestamp);
+
+impl Served {
+    /// The instant `span` later.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.plus(span))
+    }
+
+    /// The first whole second that is no earlier: what is due by seconds shares a record.
+    pub fn rounded_up(self) -> Self {
+        let millis = self.0.as_millis();
+        Self(self.0.shifted((1000 - millis.rem_euclid(1000)) % 1000))
+    }
+
+    /// As it stands in keys.
+    pub fn as_instant(self) -> Timestamp {
+        self.0
+    }
+
+    pub fn of_instant(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
 /// What both clocks say: the wall clock, which may be set, and the time that has passed, which may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -124,12 +124,14 @@ pub(super) async fn take(
         unusable.map(|item| Problem::bad_request(item.reason.as_str()).at(item.path.as_str()));
     let told = parsed.sightings.iter().map(|sighting| &sighting.labels);
     let first = told.chain(&parsed.acknowledged).next().cloned();
+    let scope = parsed.complete_scope().cloned();
     let report = Report {
         source: name.to_owned(),
         kind: kind.as_str(),
         sightings: parsed.sightings,
         acknowledged: parsed.acknowledged,
         rejected,
+        scope,
     };
     let recorded = match n_told + n_rejected {
         0 => Recorded::default(),

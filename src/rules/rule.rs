@@ -30,7 +30,6 @@ pub(super) fn read(section: Section<'_>, context: Context<'_>) -> Option<Rule> {
     let settings = settings(&section, context);
     section.not_yet("active");
     section.not_yet("flapping");
-    section.not_yet("stale_after");
     section.done();
     Some(Rule {
         name: name?,
@@ -65,6 +64,7 @@ fn settings(section: &Section<'_>, context: Context<'_>) -> Settings {
             .get("open")
             .and_then(Value::section)
             .and_then(open_after),
+        stale_after: section.get("stale_after").and_then(Value::lasting),
         resolve_after: span("resolve_after"),
         reopen_within: span("reopen_within"),
         verification: section

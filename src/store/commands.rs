@@ -2,7 +2,7 @@
 
 use crate::domain::alert::{Fingerprint, Status};
 use crate::domain::incident::event::{Opened, Origin};
-use crate::domain::incident::{Ask, Command, Incident, Refusal};
+use crate::domain::incident::{Ask, Command, Incident, Refusal, Resolution};
 use crate::domain::schedule::Override;
 use crate::domain::severity::{Profile, Severity, SeverityInputs};
 use crate::domain::time::Timestamp;
@@ -152,7 +152,7 @@ pub fn resolve_alert(
             fingerprint,
             &alert,
             None,
-            Some(reason.to_owned()),
+            Resolution::ByHand(reason.to_owned()),
             by,
             in_force,
             *now,

@@ -1,4 +1,4 @@
-//! Recording a report so that one incident that is stuck costs the other alerts of the report nothing.
+//! Recording a report, or what is due of alerts, so that one incident that is stuck costs the other alerts nothing.
 
 use crate::domain::time::Timestamp;
 use crate::store::engine::panic_text;
@@ -15,18 +15,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 const STUCK_MAX: usize = 32;
 
 /// Records a report. Once this is durable, every alert it counts and every page it causes survives a crash.
-///
-/// An incident that panics or whose log is damaged is put aside and shouted about; its alerts are recorded, and it is told
-/// of them when it comes back.
 pub fn record(
     tx: &mut Tx<'_, '_>,
     report: &Report,
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<Recorded, Failure<Infallible>> {
+    unharmed(tx, in_force, now, |tx| {
+        record_once(tx, report, in_force, now)
+    })
+}
+
+/// Does something with many alerts at once.
+///
+/// An incident that panics or whose log is damaged is put aside and shouted about; what became of its alerts is recorded, and it
+/// is told of them when it comes back.
+pub(crate) fn unharmed<T>(
+    tx: &mut Tx<'_, '_>,
+    in_force: &InForce,
+    now: Timestamp,
+    mut work: impl FnMut(&mut Tx<'_, '_>) -> Result<T, Error>,
+) -> Result<T, Failure<Infallible>> {
     let mut stuck: BTreeMap<u64, String> = BTreeMap::new();
     loop {
-        let tried = catch_unwind(AssertUnwindSafe(|| record_once(tx, report, in_force, now)));
+        let tried = catch_unwind(AssertUnwindSafe(|| work(tx)));
         let why = match &tried {
             Ok(Ok(_recorded)) => None,
             Ok(Err(error)) if matches!(error, Error::Corrupt { .. }) => Some(error.to_string()),

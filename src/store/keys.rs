@@ -1,8 +1,9 @@
 //! Where each record lies: a table byte, then big-endian parts, so that ranges are scans in order.
 
 use crate::domain::alert::Fingerprint;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Served, Timestamp};
 use crate::store::engine::Key;
+use sha2::{Digest, Sha256};
 
 const META: u8 = b'M';
 const ALERT: u8 = b'A';
@@ -27,6 +28,8 @@ const OVERRIDE: u8 = b'O';
 const QUARANTINE: u8 = b'z';
 const UNTOLD: u8 = b'u';
 const REPLICA: u8 = b'B';
+const WATCH: u8 = b'L';
+const SCOPE: u8 = b'c';
 
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
@@ -47,6 +50,7 @@ pub(crate) const WORK: &[u8] = &[
     QUARANTINE,
     UNTOLD,
     REPLICA,
+    WATCH,
 ];
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
@@ -137,7 +141,7 @@ pub(crate) fn log_of<'k>(from: &'k [u8], to: &[u8]) -> Option<&'k [u8]> {
 
 /// Whether a record is one that is added and never changed by a later group.
 pub(crate) fn is_added(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(EVENT | TRANSITION | CHANGED)))
+    matches!(key.first(), Some(&(EVENT | TRANSITION | CHANGED | WATCH)))
 }
 
 /// Whether a record says that something is due.
@@ -325,6 +329,48 @@ pub(crate) fn read_untold(key: &[u8]) -> Option<(u64, Fingerprint)> {
     let number: [u8; 8] = key.get(1..9)?.try_into().ok()?;
     let fingerprint = last_number(key).map(Fingerprint)?;
     Some((u64::from_be_bytes(number), fingerprint))
+}
+
+/// Alerts that must be heard of until an instant of served time.
+pub(crate) fn watch(at: Served, incident: u64, seq: u32) -> Key {
+    let at = instant(at.as_instant());
+    key(WATCH, &[&at, &incident.to_be_bytes(), &seq.to_be_bytes()])
+}
+
+/// The same where no event numbers the record.
+pub(crate) fn numbered_watch(at: Served, number: u64) -> Key {
+    key(WATCH, &[&instant(at.as_instant()), &number.to_be_bytes()])
+}
+
+/// Those whose instant is before `at`.
+pub(crate) fn watches_before(at: Served) -> Key {
+    key(WATCH, &[&instant(at.as_instant())])
+}
+
+pub(crate) fn all_watches() -> Key {
+    key(WATCH, &[])
+}
+
+/// When the alerts of such a record must have been heard of.
+pub(crate) fn read_watch(key: &[u8]) -> Option<Served> {
+    instant_at(key, 1).map(Served::of_instant)
+}
+
+/// An alert that is reported by reports of a scope.
+pub(crate) fn scope(tool: &str, scope: &str, fingerprint: Fingerprint) -> Key {
+    let mut key = scope_of(tool, scope);
+    key.extend_from_slice(&fingerprint.0.to_be_bytes());
+    key
+}
+
+/// The hash stands for names that may be long; what it stands for is in the record.
+pub(crate) fn scope_of(tool: &str, scope: &str) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(tool.len().to_be_bytes());
+    hash.update(tool);
+    hash.update(scope);
+    let hash = hash.finalize();
+    key(SCOPE, &[hash.get(..16).unwrap_or_default()])
 }
 
 /// A process that works on a shared store.

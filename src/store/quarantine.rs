@@ -4,8 +4,8 @@
 
 use crate::domain::alert::{Fingerprint, Status};
 use crate::domain::escalation::{EXHAUSTED_EVERY, EscalationPolicy, Target};
-use crate::domain::incident::Command;
 use crate::domain::incident::event::{Cause, Event, PageIssue, WATCHKEEPER};
+use crate::domain::incident::{Command, Resolution};
 use crate::domain::oncall::{Contact, DEFAULT_POLICY, OnCall};
 use crate::domain::severity::Urgency;
 use crate::domain::time::Timestamp;
@@ -212,17 +212,27 @@ pub fn tell_alerts(
         if alert.incident != Some(number) {
             continue;
         }
+        let fires = Command::AlertFires {
+            fingerprint,
+            name: alert.name().to_owned(),
+            severity: severity_by_its_rule(&in_force.rules, &alert),
+        };
         let command = match alert.status {
-            Status::Firing => Command::AlertFires {
-                fingerprint,
-                name: alert.name().to_owned(),
-                severity: severity_by_its_rule(&in_force.rules, &alert),
-            },
+            Status::Firing => fires,
             Status::Resolved => Command::AlertResolves {
                 fingerprint,
-                reason: None,
+                how: Resolution::Said,
             },
-            Status::Pending | Status::Stale => continue,
+            Status::Stale => {
+                // It may not know of it at all.
+                let _refused = tx.command(number, &fires, WATCHKEEPER, in_force, now)?;
+                Command::AlertGoesStale {
+                    fingerprint,
+                    name: alert.name().to_owned(),
+                    why: "not heard of for long, while this incident was stuck".to_owned(),
+                }
+            }
+            Status::Pending => continue,
         };
         let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
     }

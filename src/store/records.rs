@@ -4,7 +4,7 @@ use crate::domain::alert::{Alert, Fingerprint, Outcome, Status as AlertStatus};
 use crate::domain::incident::event::{AttemptOutcome, PageIssue};
 use crate::domain::phase::Phase;
 use crate::domain::severity::Severity;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Served, Timestamp};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -19,17 +19,31 @@ pub struct Seen {
     pub received: u64,
     #[serde(rename = "at")]
     pub last_at: Timestamp,
+    /// The same in served time, where that is another.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Served>,
+    /// Until when it fires, as its sender said last.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Served>,
 }
 
 /// An alert that is there was seen once; only more than that is written down.
 pub(crate) const FIRST_SIGHTING: u64 = 1;
 
 impl Seen {
+    /// When it was heard last, in served time.
+    pub fn heard(&self) -> Served {
+        self.heard_at
+            .unwrap_or_else(|| Served::of_instant(self.last_at))
+    }
+
     /// Of an alert of which no more than its being there says that it was seen.
     pub fn first_of(alert: &Alert) -> Self {
         Self {
             received: FIRST_SIGHTING,
             last_at: alert.changed_at,
+            heard_at: alert.watch.and_then(|watch| watch.heard_at),
+            lapses_at: alert.watch.and_then(|watch| watch.lapses_at),
         }
     }
 }

@@ -2,11 +2,12 @@
 //! in one transaction with the pages that follow.
 
 use crate::domain::alert::{
-    Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Sighting, Signal, Status, name_of,
+    Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Scope, Sighting, Signal, Status,
+    name_of,
 };
 use crate::domain::escalation::EscalationPolicy;
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
-use crate::domain::incident::{Ask, Command};
+use crate::domain::incident::{Ask, Command, Resolution};
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
@@ -37,6 +38,8 @@ pub struct Report {
     /// Alerts on which, as their sender says, somebody works.
     pub acknowledged: Vec<Labels>,
     pub rejected: Vec<DeadLetter>,
+    /// What its checks are all of.
+    pub scope: Option<Scope>,
 }
 
 /// What became of a report.
@@ -77,7 +80,7 @@ pub(crate) fn record_once(
     for sighting in &report.sightings {
         let fingerprint = sighting.labels.fingerprint();
         match &sighting.said {
-            Said::Signal(Signal::Firing) => {
+            Said::Signal(Signal::Firing | Signal::FiringUntil(_)) => {
                 recorder.fires(sighting, &sighting.labels, fingerprint, None)?;
             }
             Said::Signal(Signal::Resolved) => recorder.resolves(sighting, fingerprint)?,
@@ -97,6 +100,7 @@ pub(crate) fn record_once(
             .unwrap_or_default();
         recorder.check(fingerprint, results)?;
     }
+    recorder.ends_scope(&checks)?;
     for labels in &report.acknowledged {
         recorder.acknowledges(labels.fingerprint())?;
     }
@@ -125,10 +129,14 @@ pub fn foreseen(report: &Report, in_force: &InForce) -> Vec<Key> {
         keys.extend([keys::alert(fingerprint), keys::seen(fingerprint)]);
         let outcome = match &sighting.said {
             Said::Signal(Signal::Resolved) => continue,
-            Said::Signal(Signal::Firing) => None,
+            Said::Signal(Signal::Firing | Signal::FiringUntil(_)) => None,
             Said::Check { outcome, .. } => {
                 let twin = twin(&sighting.labels).fingerprint();
                 keys.extend([keys::check(fingerprint), keys::alert(twin)]);
+                let scope = report.scope.as_ref();
+                keys.extend(scope.into_iter().flat_map(|of| {
+                    [fingerprint, twin].map(|alert| keys::scope(&of.source, &of.scope, alert))
+                }));
                 Some(*outcome)
             }
         };
@@ -163,6 +171,14 @@ fn attributes(report: &Report, sighting: &Sighting, outcome: Option<Outcome>) ->
             .filter_map(|(name, value)| Some((*name, (*value)?))),
     )
     .collect()
+}
+
+/// Until when an alert fires, as its sender says.
+fn until(sighting: &Sighting) -> Option<Timestamp> {
+    match sighting.said {
+        Said::Signal(Signal::FiringUntil(until)) => Some(until),
+        Said::Signal(Signal::Firing | Signal::Resolved) | Said::Check { .. } => None,
+    }
 }
 
 /// The labels of the alert that says that a check could not run.
@@ -288,6 +304,9 @@ impl Recorder<'_, '_, '_> {
         outcome: Option<Outcome>,
     ) -> Result<(), Error> {
         let attributes = self.attributes(sighting, outcome);
+        if let (Some(scope), Some(_)) = (&self.report.scope, outcome) {
+            self.tx.add_to_scope(scope, fingerprint)?;
+        }
         match self.tx.read().alert(fingerprint)? {
             // One that no rule opened is judged again once the rules, or its words, have changed.
             Some(alert)
@@ -339,14 +358,30 @@ impl Recorder<'_, '_, '_> {
         outcome: Option<Outcome>,
     ) -> Result<(), Error> {
         self.recorded.n_repeats += 1;
+        let until = until(sighting);
+        let mut alert = before.clone();
         self.tx
-            .count(fingerprint, Some(before), before.incident, self.now)?;
+            .keep_watch(fingerprint, &mut alert, until, self.in_force, self.now)?;
+        let lapses_at = match until {
+            Some(until) => Some(self.tx.unserved()?.at(until)),
+            None => None,
+        };
+        self.tx.count(
+            fingerprint,
+            Some(before),
+            before.incident,
+            lapses_at,
+            self.now,
+        )?;
         self.joined_if_open(before.incident)?;
         let same_words = before.annotations == sighting.annotations && before.outcome == outcome;
         if same_words && same_but_sender(&before.attributes, &attributes) {
+            if alert.watch != before.watch {
+                self.tx
+                    .put_alert(fingerprint, Some(before), &alert, None, self.now)?;
+            }
             return Ok(());
         }
-        let mut alert = before.clone();
         alert.annotations = sighting.annotations.clone();
         alert.attributes = attributes;
         alert.outcome = outcome;
@@ -395,6 +430,7 @@ impl Recorder<'_, '_, '_> {
             rule: None,
             routed: Routed::Unrouted,
             pending_key: None,
+            watch: None,
             judged_by: None,
         };
         let rules = std::sync::Arc::clone(&self.in_force.rules);
@@ -423,11 +459,14 @@ impl Recorder<'_, '_, '_> {
                 Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted
                     if of_incident.is_some() =>
                 {
+                    self.watches(fingerprint, &mut alert, None, sighting)?;
                     return self.fires_again(fingerprint, before, &mut alert, None);
                 }
                 Verdict::Record { rule } => {
                     alert.rule = Some(rule.to_owned());
                     alert.routed = Routed::Record;
+                    let patience = rules.opening_of(rule).and_then(|rule| rule.stale_after());
+                    self.watches(fingerprint, &mut alert, patience, sighting)?;
                     return self.keep(fingerprint, before, alert);
                 }
                 Verdict::Drop { .. } => {
@@ -436,12 +475,14 @@ impl Recorder<'_, '_, '_> {
                 }
                 Verdict::Unrouted => {
                     self.recorded.n_unrouted += 1;
+                    self.watches(fingerprint, &mut alert, None, sighting)?;
                     return self.keep(fingerprint, before, alert);
                 }
             },
         };
         alert.routed = Routed::Open;
         alert.rule = Some(opening.rule().to_owned());
+        self.watches(fingerprint, &mut alert, opening.stale_after(), sighting)?;
         if of_incident.is_some() {
             return self.fires_again(fingerprint, before, &mut alert, Some(&opening));
         }
@@ -481,7 +522,7 @@ impl Recorder<'_, '_, '_> {
         };
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, before, Some(number), self.now)?;
+        self.counts_one(fingerprint, before, alert)?;
         self.recorded.joined.insert(number);
         let name = alert.name().to_owned();
         self.command(
@@ -531,8 +572,7 @@ impl Recorder<'_, '_, '_> {
         alert.pending_key = Some(key.to_owned());
         self.tx
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
-        self.tx
-            .count(fingerprint, before, alert.incident, self.now)?;
+        self.counts_one(fingerprint, before, &alert)?;
         self.joined_if_open(alert.incident)?;
         self.tx.add_pending(key, fingerprint, after, self.now)
     }
@@ -564,8 +604,7 @@ impl Recorder<'_, '_, '_> {
         alert.incident = Some(joined.number);
         self.tx
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
-        self.tx
-            .count(fingerprint, before, Some(joined.number), self.now)?;
+        self.counts_one(fingerprint, before, &alert)?;
         self.releases(key)
     }
 
@@ -579,7 +618,53 @@ impl Recorder<'_, '_, '_> {
         let alert = &alert;
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
-        self.tx.count(fingerprint, before, None, self.now)
+        self.counts_one(fingerprint, before, alert)
+    }
+
+    fn watches(
+        &mut self,
+        fingerprint: Fingerprint,
+        alert: &mut Alert,
+        by_rule: Option<Duration>,
+        sighting: &Sighting,
+    ) -> Result<(), Error> {
+        let until = until(sighting);
+        self.tx
+            .begin_watch(fingerprint, alert, by_rule, until, self.in_force, self.now)
+    }
+
+    /// Counts the sighting with which an alert began.
+    fn counts_one(
+        &mut self,
+        fingerprint: Fingerprint,
+        before: Option<&Alert>,
+        alert: &Alert,
+    ) -> Result<(), Error> {
+        let lapses_at = alert.watch.and_then(|watch| watch.lapses_at);
+        self.tx
+            .count(fingerprint, before, alert.incident, lapses_at, self.now)
+    }
+
+    /// What the report's scope has and the report has not is stale; unless something in it was late, and it may be old.
+    fn ends_scope(
+        &mut self,
+        checks: &BTreeMap<Fingerprint, Vec<(&Sighting, Outcome, &Run)>>,
+    ) -> Result<(), Error> {
+        let Some(scope) = &self.report.scope else {
+            return Ok(());
+        };
+        if self.recorded.n_late > 0 {
+            return Ok(());
+        }
+        let results = checks.iter();
+        let reported = results.flat_map(|(fingerprint, results)| {
+            let twin = results
+                .first()
+                .map(|(sighting, _, _)| twin(&sighting.labels).fingerprint());
+            twin.into_iter().chain([*fingerprint])
+        });
+        let reported: BTreeSet<Fingerprint> = reported.collect();
+        self.tx.end_scope(scope, &reported, self.in_force, self.now)
     }
 
     /// A resolve finds its alert by fingerprint, never by judging again.
@@ -597,7 +682,7 @@ impl Recorder<'_, '_, '_> {
             fingerprint,
             &before,
             sighting.ends_at,
-            None,
+            Resolution::Said,
             WATCHKEEPER,
             self.in_force,
             self.now,
@@ -638,7 +723,7 @@ pub(crate) fn resolve(
     fingerprint: Fingerprint,
     before: &Alert,
     ends_at: Option<Timestamp>,
-    reason: Option<String>,
+    how: Resolution,
     by: &str,
     in_force: &InForce,
     now: Timestamp,
@@ -648,6 +733,7 @@ pub(crate) fn resolve(
     alert.ends_at = Some(ends_at.unwrap_or(now));
     alert.changed_at = now;
     alert.pending_key = None;
+    alert.watch = None;
     tx.put_alert(
         fingerprint,
         Some(before),
@@ -662,10 +748,7 @@ pub(crate) fn resolve(
         return Ok(());
     };
     if tx.is_open(number)? {
-        let command = Command::AlertResolves {
-            fingerprint,
-            reason,
-        };
+        let command = Command::AlertResolves { fingerprint, how };
         let _refused = tx.command(number, &command, by, in_force, now)?;
     }
     Ok(())

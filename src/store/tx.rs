@@ -5,7 +5,7 @@ use crate::domain::incident::event::Opened;
 use crate::domain::incident::{Command, Entry, Incident, Refusal};
 use crate::domain::oncall::{OnCall, Overrides};
 use crate::domain::schedule::Override;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Served, Timestamp};
 use crate::store::engine::{Key, Reads, Stage};
 use crate::store::error::Error;
 use crate::store::read::{Reader, encode};
@@ -13,6 +13,7 @@ use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
     Seen, Transition, joined,
 };
+use crate::store::served::{self, Unserved, unserved};
 use crate::store::{Cache, Failure, InForce, keys, outbox};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +33,9 @@ pub struct Tx<'t, 's> {
     /// What became of alerts, at one instant; written together.
     history: Vec<Transition>,
     history_at: Option<Timestamp>,
+    unserved: Option<Unserved>,
+    /// Alerts that must be heard of, by when; written together.
+    watches: BTreeMap<Served, Vec<Fingerprint>>,
     /// Sightings that incidents are to be counted, and when the last was.
     tallies: BTreeMap<u64, (u64, Timestamp)>,
     /// The incident that was last asked for anything: where that panics, it is this one that is stuck.
@@ -99,6 +103,8 @@ impl<'t, 's> Tx<'t, 's> {
             adds_override: false,
             history: Vec::new(),
             history_at: None,
+            unserved: None,
+            watches: BTreeMap::new(),
             tallies: BTreeMap::new(),
             asked: Cell::new(None),
             avoided: BTreeSet::new(),
@@ -118,6 +124,7 @@ impl<'t, 's> Tx<'t, 's> {
         counters
             .iter()
             .map(|counter| keys::meta(counter.name()))
+            .chain([served::key()])
             .collect()
     }
 
@@ -139,6 +146,8 @@ impl<'t, 's> Tx<'t, 's> {
         self.adds_override = false;
         self.history.clear();
         self.history_at = None;
+        self.unserved = None;
+        self.watches.clear();
         self.tallies.clear();
         self.asked.set(None);
         self.avoided = avoided;
@@ -351,11 +360,7 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// The last record of what became of alerts in this transaction.
     fn write_last_history(&mut self) -> Result<(), Error> {
-        let event = self.work.iter().find_map(|(number, work)| {
-            let seq = u32::try_from(work.entries.first()?.seq).ok()?;
-            Some((*number, seq))
-        });
-        match (self.history_at, event) {
+        match (self.history_at, self.last_event()) {
             (Some(at), Some((incident, seq))) if !self.history.is_empty() => {
                 let added = OneOrMore::of(std::mem::take(&mut self.history));
                 if !self.join_history(at, &added) {
@@ -367,6 +372,51 @@ impl<'t, 's> Tx<'t, 's> {
         }
     }
 
+    /// How far served time is behind the clock.
+    pub(crate) fn unserved(&mut self) -> Result<Unserved, Error> {
+        match self.unserved {
+            Some(known) => Ok(known),
+            None => Ok(*self.unserved.insert(unserved(&self.read())?)),
+        }
+    }
+
+    /// An alert is looked at then, unless it is watched otherwise before.
+    pub(crate) fn add_watch(&mut self, fingerprint: Fingerprint, due_at: Served) {
+        self.watches.entry(due_at).or_default().push(fingerprint);
+    }
+
+    /// Those of one instant are one record, in each group.
+    fn write_watches(&mut self) -> Result<(), Error> {
+        let event = self.last_event();
+        for (due_at, alerts) in std::mem::take(&mut self.watches) {
+            let added = encode(&alerts);
+            let from = keys::watches_before(due_at);
+            let begun = self.stage.last_of_group(&from, &keys::after(&from));
+            let (key, value) = match begun {
+                Some((begun, value)) if value.len() <= HISTORY_JOINED_BYTES => {
+                    (begun.clone(), joined(value, &added))
+                }
+                Some(_) | None => match event {
+                    Some((incident, seq)) => (keys::watch(due_at, incident, seq), added),
+                    None => {
+                        let number = self.next(Counter::Transition)?;
+                        (keys::numbered_watch(due_at, number), added)
+                    }
+                },
+            };
+            self.stage.put(key, value);
+        }
+        Ok(())
+    }
+
+    /// An event that this transaction adds: its number is nobody else's.
+    fn last_event(&self) -> Option<(u64, u32)> {
+        self.work.iter().find_map(|(number, work)| {
+            let seq = u32::try_from(work.entries.first()?.seq).ok()?;
+            Some((*number, seq))
+        })
+    }
+
     /// Counts one more sighting of an alert, and of its incident where it has one. The first of an alert is counted by its
     /// being there.
     pub(crate) fn count(
@@ -374,10 +424,18 @@ impl<'t, 's> Tx<'t, 's> {
         fingerprint: Fingerprint,
         before: Option<&Alert>,
         incident: Option<u64>,
+        lapses_at: Option<Served>,
         now: Timestamp,
     ) -> Result<(), Error> {
         if before.is_some() {
-            self.count_at(keys::seen(fingerprint), FIRST_SIGHTING, 1, now)?;
+            let heard = self.unserved()?.at(now);
+            let seen = Seen {
+                received: 1,
+                last_at: now,
+                heard_at: (heard != Served::of_instant(now)).then_some(heard),
+                lapses_at,
+            };
+            self.count_at(keys::seen(fingerprint), FIRST_SIGHTING, seen)?;
         }
         if let Some(number) = incident {
             self.count_for(number, 1, now);
@@ -406,23 +464,11 @@ impl<'t, 's> Tx<'t, 's> {
         Ok(seen.received)
     }
 
-    fn count_at(
-        &mut self,
-        key: Key,
-        at_first: u64,
-        more: u64,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    fn count_at(&mut self, key: Key, at_first: u64, more: Seen) -> Result<(), Error> {
         let before: Option<Seen> = self.get(&key)?;
         let received = before.map_or(at_first, |seen| seen.received);
-        let received = received.saturating_add(more);
-        self.put(
-            key,
-            &Seen {
-                received,
-                last_at: now,
-            },
-        );
+        let received = received.saturating_add(more.received);
+        self.put(key, &Seen { received, ..more });
         Ok(())
     }
 
@@ -507,8 +553,15 @@ impl<'t, 's> Tx<'t, 's> {
     /// Writes the entries, heads and indexes of the incidents that changed, and the pages they issued.
     pub(crate) fn finish<R>(&mut self) -> Result<Vec<Arc<Incident>>, Failure<R>> {
         self.write_last_history()?;
+        self.write_watches()?;
         for (number, (more, at)) in std::mem::take(&mut self.tallies) {
-            self.count_at(keys::tally(number), 0, more, at)?;
+            let more = Seen {
+                received: more,
+                last_at: at,
+                heard_at: None,
+                lapses_at: None,
+            };
+            self.count_at(keys::tally(number), 0, more)?;
         }
         let mut changed = Vec::new();
         for (number, work) in std::mem::take(&mut self.work) {

@@ -259,6 +259,7 @@ impl Week {
         let now = self.at.now;
         let parsed = ingest::parse(source::Kind::Alertmanager, &ingest::Post::of(body, now))?;
         let report = Report {
+            scope: None,
             source: "alertmanager".to_owned(),
             kind: "alertmanager",
             sightings: parsed.sightings,

@@ -314,7 +314,7 @@ fn a_claim_is_taken_over_after_its_lease_whatever_the_clock_shows() {
     for hours in [3, -3] {
         let mut world = World::new(START, TWO).in_memory();
         // The page is claimed and sent, and then nothing can be written: its outcome is not known.
-        world.simulation.memory().fail_at(4);
+        world.simulation.memory().fail_at(5);
         let mut report = watchkeeper::simulate::signal(
             &[("alertname", "Down")],
             watchkeeper::domain::alert::Signal::Firing,

@@ -128,7 +128,6 @@ fn the_contract_s_examples_are_read() {
     assert_eq!(
         found,
         [
-            "17 warning: \"stale_after\" is not yet in effect",
             "20 warning: kind \"change\" is not yet in effect",
             "24 warning: kind \"mapped\" is not yet in effect",
             "25 warning: \"mapping\" is not yet in effect",

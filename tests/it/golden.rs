@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 use watchkeeper::domain::action_item::{ActionItem, ActionKind, ActionState, Priority};
-use watchkeeper::domain::alert::{Alert, Fingerprint, Labels, Outcome, Routed, Status};
+use watchkeeper::domain::alert::{Alert, Fingerprint, Labels, Outcome, Routed, Status, Watch};
 use watchkeeper::domain::analysis::{Analysis, Finding};
 use watchkeeper::domain::cron_spec::CronSpec;
 use watchkeeper::domain::escalation::{EscalationPolicy, Step, Target};
 use watchkeeper::domain::incident::event::{
     AttemptOutcome, Audience, Cause, Opened, Origin, PageIssue, RaisedBy, Remark, Role, ToldWhy,
-    Waiver,
+    Unsaid, Waiver,
 };
 use watchkeeper::domain::incident::{Entry, Event, Incident};
 use watchkeeper::domain::phase::{Output, Phase};
 use watchkeeper::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
-use watchkeeper::domain::time::Timestamp;
+use watchkeeper::domain::time::{Served, Timestamp};
 use watchkeeper::domain::verification::{CheckResult, Plan};
 use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, PageRecord, PageState,
@@ -43,7 +43,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Opened, AlertJoined, AlertFired, AlertRejudged, AlertResolved, Cleared, FiredAgain, Recurred, Reopened,
+    Opened, AlertJoined, AlertFired, AlertRejudged, AlertResolved, AlertWentStale, Cleared, FiredAgain, Recurred, Reopened,
     SeverityRaised, SeveritySet, BecameFull, PagingStarted, StepRan, StepReachedNobody, Exhausted, Paged, Told,
     Attempted, Hastened, PagesDropped, Acknowledged, Unacknowledged, AcknowledgeTimedOut, Escalated, ClockJumped,
     TakenOver, Assigned, Updated, Noted, EvidenceAdded, MitigationApplied, ContainmentAdded, NoContainment, Analysed,
@@ -176,10 +176,12 @@ fn events() -> Vec<Event> {
         Event::AlertResolved {
             fingerprint,
             reason: None,
+            unsaid: None,
         },
         Event::AlertResolved {
             fingerprint,
             reason: Some(text("the host is gone")),
+            unsaid: None,
         },
         Event::Cleared { since: nine() },
         Event::FiredAgain { resumes: true },
@@ -345,6 +347,15 @@ fn events() -> Vec<Event> {
             detail: text("clear; late by 1d"),
         },
         Event::Closed,
+        Event::AlertResolved {
+            fingerprint,
+            reason: None,
+            unsaid: Some(Unsaid::Assumed),
+        },
+        Event::AlertWentStale {
+            fingerprint,
+            why: text("not heard of for 6h"),
+        },
     ]
 }
 
@@ -391,6 +402,7 @@ fn alert() -> Alert {
         rule: Some("data".to_owned()),
         routed: Routed::Open,
         pending_key: Some("orders".to_owned()),
+        watch: None,
         judged_by: Some("4f1d".to_owned()),
     }
 }
@@ -464,14 +476,31 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
     };
     check("head", &|text| same(text, &head()));
     check("alert", &|text| same(text, &alert()));
+    check("alert_watched", &|text| {
+        let watch = Some(Watch {
+            due_at: Served::of_instant(nine()),
+            heard_at: Some(Served::of_instant(nine())),
+            lapses_at: Some(Served::of_instant(nine())),
+        });
+        same(text, &Alert { watch, ..alert() });
+    });
     check("page", &|text| same(text, &page_record()));
-    check("seen", &|text| {
-        let last_at = nine();
+    let seen = Seen {
+        received: 3,
+        last_at: nine(),
+        heard_at: None,
+        lapses_at: None,
+    };
+    check("seen", &|text| same(text, &seen));
+    check("seen_leased", &|text| {
+        let heard_at = Some(Served::of_instant(nine()));
+        let lapses_at = heard_at;
         same(
             text,
             &Seen {
-                received: 3,
-                last_at,
+                heard_at,
+                lapses_at,
+                ..seen
             },
         );
     });

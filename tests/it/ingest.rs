@@ -62,6 +62,7 @@ fn line(sighting: &Sighting) -> String {
     match &sighting.said {
         Said::Signal(signal) => {
             let word = match signal {
+                Signal::FiringUntil(_) => "firing for now",
                 Signal::Firing => "firing",
                 Signal::Resolved => "resolved",
             };

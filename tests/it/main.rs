@@ -51,6 +51,7 @@ mod rule_files;
 mod schedules;
 mod senders;
 mod simulation;
+mod stale;
 mod store;
 mod stores;
 mod vendors;

@@ -259,10 +259,10 @@ async fn a_checkpoint_of_great_expectations_fails_and_then_passes() {
     assert_eq!(
         shown(&daemon).await,
         [
-            "firing expect_column_values_to_be_unique could not run of order_nr",
             "resolved expect_column_values_to_be_between of amount",
+            "stale expect_column_values_to_be_unique could not run of order_nr",
         ],
-        "of another column nothing was said"
+        "of the other column nothing was said any more"
     );
 }
 

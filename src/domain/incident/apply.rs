@@ -32,6 +32,9 @@ impl Incident {
             Event::AlertResolved { fingerprint, .. } => {
                 self.set_member(*fingerprint, Member::Resolved, at);
             }
+            Event::AlertWentStale { fingerprint, .. } => {
+                self.set_member(*fingerprint, Member::Stale, at);
+            }
             Event::Cleared { since } => {
                 let since_quiet = self.quiet_since.unwrap_or(*since);
                 let acknowledged = self.acknowledged.is_some();

@@ -4,7 +4,7 @@ use crate::domain::action_item::ActionItem;
 use crate::domain::alert::Fingerprint;
 use crate::domain::analysis::Analysis;
 use crate::domain::escalation::Target;
-use crate::domain::incident::event::{AttemptOutcome, Audience, Remark, Role, Waiver};
+use crate::domain::incident::event::{AttemptOutcome, Audience, Remark, Role, Unsaid, Waiver};
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Severity, SeverityInputs};
 
@@ -22,10 +22,15 @@ pub enum Command {
         fingerprint: Fingerprint,
         severity: Severity,
     },
-    /// `reason` where a person resolves it by hand.
     AlertResolves {
         fingerprint: Fingerprint,
-        reason: Option<String>,
+        how: Resolution,
+    },
+    /// An alert that fires was not heard of for so long that nobody knows whether it still does.
+    AlertGoesStale {
+        fingerprint: Fingerprint,
+        name: String,
+        why: String,
     },
     /// The key fires again within `reopen_within` of the close.
     AlertReopens {
@@ -56,10 +61,22 @@ impl Command {
             Self::AlertFires { fingerprint, .. }
             | Self::AlertRejudged { fingerprint, .. }
             | Self::AlertResolves { fingerprint, .. }
+            | Self::AlertGoesStale { fingerprint, .. }
             | Self::AlertReopens { fingerprint, .. } => Some(*fingerprint),
             Self::Attempted { .. } | Self::Look | Self::ClockJumped { .. } | Self::Ask(_) => None,
         }
     }
+}
+
+/// How it is known that an alert fires no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its sender said so.
+    Said,
+    /// A person did, for this reason.
+    ByHand(String),
+    /// Nobody did.
+    Unsaid(Unsaid),
 }
 
 /// What people ask.

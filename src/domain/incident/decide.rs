@@ -1,7 +1,7 @@
 //! Which events a command adds at an instant; none when it changes nothing, a refusal when it may not.
 
 use crate::domain::alert::Fingerprint;
-use crate::domain::incident::command::{Ask, Command, Refusal};
+use crate::domain::incident::command::{Ask, Command, Refusal, Resolution};
 use crate::domain::incident::event::{AttemptOutcome, Event, RaisedBy};
 use crate::domain::incident::{Incident, Member};
 use crate::domain::oncall::{Book, OnCall};
@@ -38,10 +38,12 @@ impl Incident {
                 fingerprint,
                 severity,
             } => Ok(self.alert_rejudged(*fingerprint, *severity, oncall.book)),
-            Command::AlertResolves {
+            Command::AlertResolves { fingerprint, how } => self.alert_resolves(*fingerprint, how),
+            Command::AlertGoesStale {
                 fingerprint,
-                reason,
-            } => self.alert_resolves(*fingerprint, reason.as_deref()),
+                name,
+                why,
+            } => Ok(self.alert_goes_stale(*fingerprint, name, why, now)),
             Command::Attempted {
                 serial,
                 attempt,
@@ -88,7 +90,8 @@ impl Incident {
         book: &Book,
         now: Timestamp,
     ) -> Vec<Event> {
-        let joined = match self.members.get(fingerprint) {
+        let before = self.members.get(fingerprint);
+        let joined = match before {
             Some(Member::Firing) => return self.alert_rejudged(fingerprint, severity, book),
             Some(Member::Resolved | Member::Stale) => Event::AlertFired {
                 fingerprint,
@@ -119,6 +122,10 @@ impl Incident {
             let resumes =
                 to == self.severity && self.acknowledged.is_none() && self.paging.can_resume(now);
             events.push(Event::FiredAgain { resumes });
+        }
+        // Whoever took it may have thought it over, since nothing was heard of it.
+        if before == Some(Member::Stale) && self.members.counts().firing == 0 {
+            events.push(Event::FiredAgain { resumes: false });
         }
         let because = if by_alert == to && by_alert != self.severity {
             RaisedBy::Alert
@@ -252,8 +259,13 @@ impl Incident {
     fn alert_resolves(
         &self,
         fingerprint: Fingerprint,
-        reason: Option<&str>,
+        how: &Resolution,
     ) -> Result<Vec<Event>, Refusal> {
+        let (reason, unsaid) = match how {
+            Resolution::Said => (None, None),
+            Resolution::ByHand(reason) => (Some(reason.clone()), None),
+            Resolution::Unsaid(unsaid) => (None, Some(*unsaid)),
+        };
         match self.members.get(fingerprint) {
             None => Err(Refusal::NoSuchAlert {
                 number: self.number(),
@@ -262,9 +274,32 @@ impl Incident {
             Some(Member::Resolved) => Ok(Vec::new()),
             Some(Member::Firing | Member::Stale) => Ok(vec![Event::AlertResolved {
                 fingerprint,
-                reason: reason.map(str::to_owned),
+                reason,
+                unsaid,
             }]),
         }
+    }
+
+    /// Stale is not fixed: escalation goes on. Those who were paged are told of the first one.
+    fn alert_goes_stale(
+        &self,
+        fingerprint: Fingerprint,
+        name: &str,
+        why: &str,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        if !self.is_open() || self.members.get(fingerprint) != Some(Member::Firing) {
+            return Vec::new();
+        }
+        let went = Event::AlertWentStale {
+            fingerprint,
+            why: why.to_owned(),
+        };
+        let told = match self.members.counts().stale {
+            0 => self.told_of_stale(name, why, now),
+            _said_before => None,
+        };
+        std::iter::once(went).chain(told).collect()
     }
 
     fn attempted(

@@ -209,6 +209,16 @@ pub enum RaisedBy {
     Recurrence,
 }
 
+/// Why an alert counts as resolved though nobody said that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsaid {
+    /// Its sender said until when it fires, and did not say it again.
+    Lapsed,
+    /// It was stale for long, and nobody walks its incident, if it has one.
+    Assumed,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -233,6 +243,14 @@ pub enum Event {
         /// Where a person resolved it by hand.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// Where nobody said that it is resolved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unsaid: Option<Unsaid>,
+    },
+    /// Fired, and was not heard of for long.
+    AlertWentStale {
+        fingerprint: Fingerprint,
+        why: String,
     },
     Cleared {
         since: Timestamp,
@@ -380,4 +398,5 @@ pub enum Event {
 pub enum ToldWhy {
     Leadership,
     Clear,
+    Stale,
 }

@@ -197,6 +197,8 @@ impl Paging {
         match why {
             ToldWhy::Leadership => self.leadership = None,
             ToldWhy::Clear => self.to_tell.clear(),
+            // They are told yet when it is clear.
+            ToldWhy::Stale => {}
         }
         self.issued(pages);
     }
@@ -494,16 +496,27 @@ impl Incident {
         let (Some(since), false) = (self.clear_since, self.paging.to_tell.is_empty()) else {
             return Vec::new();
         };
-        let contacts = self
-            .paging
-            .to_tell
-            .iter()
-            .map(|(person, (channel, address))| (person.clone(), channel.clone(), address.clone()));
-        let pages = self.updates(contacts, &format!("clear since {since}"), now);
         vec![Event::Told {
             why: ToldWhy::Clear,
-            pages,
+            pages: self.updates(self.paged(), &format!("clear since {since}"), now),
         }]
+    }
+
+    /// Those who were paged hear that nobody knows whether it still fires; none where nobody was.
+    pub(super) fn told_of_stale(&self, name: &str, why: &str, now: Timestamp) -> Option<Event> {
+        let note = format!("{name} is stale, which is not fixed: {why}");
+        let pages = self.updates(self.paged(), &note, now);
+        (!pages.is_empty()).then_some(Event::Told {
+            why: ToldWhy::Stale,
+            pages,
+        })
+    }
+
+    /// Everybody who was paged since the last clear, each by one contact.
+    fn paged(&self) -> impl Iterator<Item = (String, String, String)> {
+        let contacts = self.paging.to_tell.iter();
+        contacts
+            .map(|(person, (channel, address))| (person.clone(), channel.clone(), address.clone()))
     }
 
     fn updates(

@@ -1,7 +1,7 @@
 //! An incident's log in words: one sentence for each event, as the timeline shows it.
 
 use crate::domain::incident::Incident;
-use crate::domain::incident::event::{Cause, Entry, Event, PageIssue, RaisedBy, ToldWhy};
+use crate::domain::incident::event::{Cause, Entry, Event, PageIssue, RaisedBy, ToldWhy, Unsaid};
 use crate::domain::time::{Timestamp, show_span};
 use std::time::Duration;
 
@@ -32,13 +32,26 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
         } => format!("alert {fingerprint} is now {severity}"),
         Event::AlertResolved {
             fingerprint,
-            reason: None,
-        } => format!("alert {fingerprint} is resolved"),
-        Event::AlertResolved {
-            fingerprint,
             reason: Some(reason),
+            ..
         } => {
             format!("alert {fingerprint} is resolved by hand: {reason}")
+        }
+        Event::AlertResolved {
+            fingerprint,
+            reason: None,
+            unsaid,
+        } => match unsaid {
+            None => format!("alert {fingerprint} is resolved"),
+            Some(Unsaid::Lapsed) => format!(
+                "alert {fingerprint} is resolved: its sender said until when it fires, and not again"
+            ),
+            Some(Unsaid::Assumed) => {
+                format!("alert {fingerprint} is assumed to be resolved: it was stale for long")
+            }
+        },
+        Event::AlertWentStale { fingerprint, why } => {
+            format!("alert {fingerprint} is stale, which is not fixed: {why}")
         }
         Event::Cleared { since } => format!("clear since {since}: nothing of it fires"),
         Event::FiredAgain { resumes: true } => {
@@ -103,6 +116,10 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
             why: ToldWhy::Clear,
             pages,
         } => format!("told that it is clear: {}", names(pages)),
+        Event::Told {
+            why: ToldWhy::Stale,
+            pages,
+        } => format!("told that it is stale: {}", names(pages)),
         Event::Attempted {
             serial,
             attempt,
