@@ -1,6 +1,7 @@
 //! The HTTP face: every route on one screen, with its limits.
 
 pub mod acknowledge;
+pub mod api_v2;
 pub mod auth;
 pub mod body;
 pub mod commands;
@@ -175,6 +176,12 @@ fn router(site: Site) -> Router {
         .route("/backup", post(health::backup));
     let router = Router::new()
         .route("/hooks/{source}", post(hooks::receive))
+        .route(
+            "/hooks/{source}/api/v2/alerts",
+            post(api_v2::alerts_of_source),
+        )
+        .route("/api/v2/alerts", post(api_v2::alerts))
+        .route("/api/v2/status", get(api_v2::status))
         .route("/v2/enqueue", post(vendors::enqueue))
         .route("/v2/alerts", post(vendors::create))
         .route("/v2/alerts/{alias}", delete(vendors::delete))

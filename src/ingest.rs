@@ -15,6 +15,7 @@ mod mlflow;
 mod opsgenie;
 mod pagerduty;
 mod plain;
+pub mod postable;
 mod soda;
 
 use crate::domain::alert::{Labels, Said, Scope, Sighting, Signal};
@@ -24,6 +25,9 @@ use chrono::{DateTime, Datelike, NaiveDateTime};
 use json::Bad;
 use serde_json::value::RawValue;
 use std::fmt;
+
+/// Why a label is no label.
+const NAMELESS: &str = "a label without a name";
 
 const MAX_LABELS: usize = 256;
 const MAX_NAME_BYTES: usize = 1024;
@@ -256,7 +260,7 @@ fn labels(value: &RawValue) -> Result<Labels, Bad> {
 
 fn label<'a>(name: &str, value: &'a RawValue) -> Result<std::borrow::Cow<'a, str>, Bad> {
     if name.is_empty() {
-        return Err(Bad::here("a label without a name"));
+        return Err(Bad::here(NAMELESS));
     }
     at_most("a name", MAX_NAME_BYTES, name.len())?;
     let text = json::text_or_nothing(value)?;

@@ -130,6 +130,7 @@
 //!   - `engine/replicas.rs`: Beside other processes on a shared store
 //! - `http.rs`: The HTTP face
 //!   - `http/acknowledge.rs`: The page behind an acknowledge link
+//!   - `http/api_v2.rs`: What Prometheus and amtool ask of an Alertmanager
 //!   - `http/auth.rs`: Who may do what
 //!   - `http/body.rs`: Bodies
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
@@ -165,6 +166,7 @@
 //!   - `ingest/opsgenie.rs`: Alerts as Opsgenie's API takes them
 //!   - `ingest/pagerduty.rs`: Events as PagerDuty's Events API v2 takes them
 //!   - `ingest/plain.rs`: Alertmanager's message in its ordinary form, read in one pass over the body
+//!   - `ingest/postable.rs`: Alerts as Prometheus and its relatives post them to an Alertmanager (API v2)
 //!   - `ingest/soda.rs`: A scan of Soda Core 3
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`

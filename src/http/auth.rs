@@ -176,6 +176,27 @@ impl Access {
         found
     }
 
+    /// A source of this kind whose credentials a request shows; else one that asks for none. The first by name, where there are several.
+    pub fn source_shown(&self, kind: Kind, head: &Parts) -> Option<(String, Arc<Source>)> {
+        let mut shown = None;
+        let mut open = None;
+        for (name, source) in &self.sources {
+            let admits = source.admits(head) == Admission::Yes;
+            if source.kind != kind || !admits {
+                continue;
+            }
+            let is_open = source
+                .credentials
+                .iter()
+                .any(|credential| matches!(credential, Credential::Open));
+            let found = if is_open { &mut open } else { &mut shown };
+            if found.is_none() {
+                *found = Some((name.clone(), Arc::clone(source)));
+            }
+        }
+        shown.or(open)
+    }
+
     /// The source of this name.
     pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
         self.sources.get(name)

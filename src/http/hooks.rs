@@ -8,7 +8,7 @@ use crate::http::auth::{Admission, Source, parameters};
 use crate::http::body;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
-use crate::ingest::{self, Post, Rejected};
+use crate::ingest::{self, Parsed, Post, Rejected, Unusable};
 use crate::store::engine::Class;
 use crate::store::intake::record;
 use crate::store::records::DeadLetter;
@@ -99,18 +99,39 @@ pub(super) async fn take(
     let (kind, now) = (source.kind, post.now);
     let parsed = match ingest::parse(kind, post) {
         Ok(parsed) => parsed,
-        Err(unusable) => {
-            metrics::counter!("watchkeeper_rejected_total", "source" => name.to_owned())
-                .increment(1);
-            let item = match kind.may_hold_rows() {
-                true => String::new(),
-                false => text(post.body),
-            };
-            let letter = dead_letter(name, kind, &unusable.path, &unusable.reason, &item, now);
-            keep(&site.store, letter).await?;
-            return Err(Problem::bad_request(unusable.reason).at(unusable.path));
-        }
+        Err(unusable) => return refuse(site, name, kind, post.body, unusable, now).await,
     };
+    record_parsed(site, name, source, parsed, now).await
+}
+
+/// Keeps a body of which nothing could be used, and says why.
+pub(super) async fn refuse(
+    site: &Site,
+    name: &str,
+    kind: Kind,
+    body: &[u8],
+    unusable: Unusable,
+    now: Timestamp,
+) -> Result<Taken, Problem> {
+    metrics::counter!("watchkeeper_rejected_total", "source" => name.to_owned()).increment(1);
+    let item = match kind.may_hold_rows() {
+        true => String::new(),
+        false => text(body),
+    };
+    let letter = dead_letter(name, kind, &unusable.path, &unusable.reason, &item, now);
+    keep(&site.store, letter).await?;
+    Err(Problem::bad_request(unusable.reason).at(unusable.path))
+}
+
+/// Records what was read.
+pub(super) async fn record_parsed(
+    site: &Site,
+    name: &str,
+    source: &Source,
+    parsed: Parsed,
+    now: Timestamp,
+) -> Result<Taken, Problem> {
+    let kind = source.kind;
     for note in &parsed.notes {
         tracing::warn!(source = name, note, "a report was read with a correction");
     }

@@ -895,9 +895,12 @@ pub(crate) fn opening_by_all<'r>(rules: &'r RuleSet, facts: Facts<'_>) -> Option
     }
 }
 
+/// Attributes that say by which way an alert came.
+const BY_THE_WAY: &[&str] = &["source", "kind", "receiver"];
+
 /// The same alert by two senders is one alert: that it came by the other one is no change of it.
 fn same_but_sender(before: &Labels, after: &Labels) -> bool {
-    let of_sender = |(name, _): &(&str, &str)| *name != "source" && *name != "kind";
+    let of_sender = |(name, _): &(&str, &str)| !BY_THE_WAY.contains(name);
     before
         .iter()
         .filter(of_sender)

@@ -2,12 +2,14 @@
 
 mod daemon;
 mod peer;
+mod prometheus;
 mod receiver;
 mod wait;
 
 use chrono::{DateTime, Utc};
 use daemon::Daemon;
 use peer::Alertmanager;
+use prometheus::Prometheus;
 use receiver::Receiver;
 use serde_json::{Value, json};
 use wait::until;
@@ -320,4 +322,95 @@ receivers:
     assert_eq!(tools, ["\"opsgenie\"", "\"pagerduty\""]);
     let (_, letters) = daemon.get("/api/v1/dead-letters").await;
     assert_eq!(letters["dead_letters"], json!([]));
+}
+
+const FIRES: &str = r#"
+groups:
+  - name: all
+    rules:
+      - alert: HighErrorRate
+        expr: vector(1)
+        labels: { severity: critical, service: checkout, instance: one }
+        annotations: { summary: "errors: {{ $value }}" }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_posts_straight_to_us_and_through_alertmanager_and_it_is_one_alert() {
+    // An error says that another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let pager = Receiver::start().await;
+    let daemon = Daemon::serve(&[
+        ("config/watchkeeper.toml", &configuration(&pager)),
+        ("config/oncall.toml", ONCALL),
+        ("rules/all.toml", RULES),
+    ])
+    .await;
+    let alertmanager = Alertmanager::start(&routes(&daemon)).await;
+    let host = |url: &str| url.trim_start_matches("http://").to_owned();
+    let (us, them) = (host(&daemon.url("")), host(alertmanager.url()));
+    let to = [(us.as_str(), "/hooks/alertmanager"), (them.as_str(), "/")];
+    let mut prometheus = Prometheus::start(FIRES, &to).await;
+
+    let fires = until_counted(&daemon, "checkout/HighErrorRate", 1, 0).await;
+    let number = &fires["number"];
+    until("it comes by both ways, again and again", async || {
+        let metrics = reqwest::get(daemon.url("/metrics"))
+            .await
+            .expect("it answers");
+        let metrics = metrics.text().await.expect("a whole answer");
+        let repeats = |source: &str| {
+            let name = format!("watchkeeper_repeats_total{{source=\"{source}\"}} ");
+            let mut counts = metrics.lines().filter_map(|line| line.strip_prefix(&name));
+            counts.next().and_then(|count| count.parse::<u64>().ok())
+        };
+        let is_repeated = repeats("prod") >= Some(2) && repeats("alertmanager") >= Some(2);
+        is_repeated.then_some(()).ok_or(metrics)
+    })
+    .await;
+    let alert = the_alert(&daemon, number).await;
+    assert_eq!(alert["labels"]["cluster"], "eu1");
+    assert_eq!(alert["annotations"]["summary"], "errors: 1");
+    let said = alertmanager.alerts().await;
+    assert_eq!(
+        said[0]["fingerprint"], alert["fingerprint"],
+        "one fingerprint"
+    );
+
+    // It says that it is resolved.
+    prometheus
+        .judge_by(&FIRES.replace("vector(1)", "vector(1) > 1"))
+        .await;
+    until_counted(&daemon, "checkout/HighErrorRate", 0, 1).await;
+    prometheus.judge_by(FIRES).await;
+    until_counted(&daemon, "checkout/HighErrorRate", 1, 0).await;
+    // It dies, and says nothing any more: Alertmanager takes that for resolved, and so do we.
+    prometheus.kill();
+    until_counted(&daemon, "checkout/HighErrorRate", 0, 1).await;
+    assert_eq!(n_incidents(&daemon).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn amtool_adds_alerts_to_us_as_to_an_alertmanager() {
+    let pager = Receiver::start().await;
+    let daemon = Daemon::serve(&[
+        ("config/watchkeeper.toml", &configuration(&pager)),
+        ("config/oncall.toml", ONCALL),
+        ("rules/all.toml", RULES),
+    ])
+    .await;
+    let start = now();
+    peer::amtool_alert_add(&daemon.url(""), &ONE, &[peer::flag("start", start)]);
+    until_counted(&daemon, "checkout/HighErrorRate", 1, 0).await;
+    let flags = [peer::flag("start", start), peer::flag("end", now())];
+    peer::amtool_alert_add(&daemon.url(""), &ONE, &flags);
+    until_counted(&daemon, "checkout/HighErrorRate", 0, 1).await;
+}
+
+async fn the_alert(daemon: &Daemon, number: &Value) -> Value {
+    let list = daemon
+        .get(&format!("/api/v1/incidents/{number}/alerts"))
+        .await;
+    let alerts = list["alerts"].as_array().expect("a list").clone();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    alerts[0].clone()
 }

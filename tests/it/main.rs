@@ -10,6 +10,7 @@
 
 mod alertmanager;
 mod api;
+mod api_v2;
 mod arc;
 mod binary;
 mod blocks;

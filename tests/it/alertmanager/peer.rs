@@ -2,6 +2,7 @@
 
 use super::wait::{ended, port_in, until};
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -52,28 +53,41 @@ impl Alertmanager {
 
     /// `amtool alert add` of an alert that fires from `start` on.
     pub(crate) fn fire(&self, labels: &[&str], start: DateTime<Utc>) {
-        self.amtool_alert_add(labels, &[flag("start", start)]);
+        amtool_alert_add(&self.url, labels, &[flag("start", start)]);
     }
 
     /// `amtool alert add` of the alert that fired from `start` on, with its end.
     pub(crate) fn resolve(&self, labels: &[&str], start: DateTime<Utc>, end: DateTime<Utc>) {
-        self.amtool_alert_add(labels, &[flag("start", start), flag("end", end)]);
+        let flags = [flag("start", start), flag("end", end)];
+        amtool_alert_add(&self.url, labels, &flags);
     }
 
-    fn amtool_alert_add(&self, labels: &[&str], flags: &[String]) {
-        let done = Command::new("amtool")
-            .arg(format!("--alertmanager.url={}", self.url))
-            .args(["alert", "add"])
-            .args(flags)
-            .args(labels)
-            .output()
-            .expect("amtool runs: tests/run installs it");
-        assert!(
-            done.status.success(),
-            "amtool: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
+
+    /// What it has.
+    pub(crate) async fn alerts(&self) -> Value {
+        let answer = reqwest::get(format!("{}/api/v2/alerts", self.url)).await;
+        let text = answer.expect("it answers").text().await;
+        serde_json::from_str(&text.expect("a whole answer")).expect("JSON")
+    }
+}
+
+/// `amtool alert add` to what is an Alertmanager, or looks like one.
+pub(crate) fn amtool_alert_add(url: &str, labels: &[&str], flags: &[String]) {
+    let done = Command::new("amtool")
+        .arg(format!("--alertmanager.url={url}"))
+        .args(["alert", "add"])
+        .args(flags)
+        .args(labels)
+        .output()
+        .expect("amtool runs: tests/run installs it");
+    assert!(
+        done.status.success(),
+        "amtool: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 impl Drop for Alertmanager {
@@ -99,7 +113,7 @@ fn spawn(configuration: &Path, data: &Path, log: &Path) -> Child {
         .expect("Alertmanager runs: tests/run installs it")
 }
 
-fn flag(name: &str, at: DateTime<Utc>) -> String {
+pub(crate) fn flag(name: &str, at: DateTime<Utc>) -> String {
     format!(
         "--{name}={}",
         at.to_rfc3339_opts(SecondsFormat::Millis, true)
