@@ -5,6 +5,7 @@ mod analysis;
 pub mod auth;
 pub mod channels;
 mod environment;
+pub mod heartbeats;
 pub mod log;
 mod names;
 mod people;
@@ -54,6 +55,7 @@ pub struct Config {
     pub tokens: BTreeMap<String, Token>,
     /// With those that are built in.
     pub sources: BTreeMap<String, Source>,
+    pub heartbeats: BTreeMap<String, heartbeats::Configured>,
     pub builtin_sources: bool,
     pub channels: BTreeMap<String, Channel>,
     pub book: Book,
@@ -211,6 +213,7 @@ fn read(
         .get("builtin_sources")
         .and_then(Value::boolean)
         .unwrap_or(true);
+    let heartbeats = heartbeats::read(&watchkeeper.section("heartbeats"), &server, environment);
     let sources = sources::read(
         &watchkeeper.section("sources"),
         &server,
@@ -227,7 +230,6 @@ fn read(
     let rules = rules_from(watchkeeper.get("rules_dir"), directory);
     for section in [
         "mappings",
-        "heartbeats",
         "prometheus",
         "storm",
         "limits",
@@ -250,6 +252,10 @@ fn read(
         weaknesses: analysis.weaknesses,
         detection_gaps: analysis.detection_gaps,
         stale_after: stale_after(&sources),
+        heartbeats: heartbeats
+            .iter()
+            .map(|(name, one)| (name.clone(), one.heartbeat.clone()))
+            .collect(),
     };
     oncall.done();
     add_builtin(&mut book);
@@ -258,6 +264,7 @@ fn read(
         store,
         tokens,
         sources,
+        heartbeats,
         builtin_sources,
         channels,
         book,

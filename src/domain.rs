@@ -9,6 +9,7 @@ pub mod cron_spec;
 pub mod escalation;
 pub mod finding;
 pub mod go_regex;
+pub mod heartbeat;
 pub mod incident;
 pub mod matcher;
 pub mod oncall;

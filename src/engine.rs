@@ -8,14 +8,15 @@ pub mod replicas;
 
 use crate::domain::incident::Command;
 use crate::domain::incident::event::WATCHKEEPER;
+use crate::domain::oncall::Book;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::engine::replicas::Shown;
 use crate::store::engine::Class;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
-    Error, Failure, InForce, Store, lists, pending, quarantine, seen_clock, served, unrefused,
-    watch,
+    Error, Failure, InForce, Store, heartbeats, lists, pending, quarantine, seen_clock, served,
+    unrefused, watch,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -118,6 +119,8 @@ pub struct Engine {
     serving_kept: Option<Duration>,
     /// Since then there was no room for reports, or they could not be kept.
     was_unserving: bool,
+    /// The book by which heartbeats are waited for.
+    armed_by: Option<Arc<Book>>,
     audited: Option<Duration>,
     audit_every: Duration,
     swept: Option<Duration>,
@@ -137,6 +140,7 @@ impl Engine {
             clock_kept: None,
             serving_kept: None,
             was_unserving: false,
+            armed_by: None,
             audited: None,
             audit_every: AUDIT_EVERY,
             swept: None,
@@ -169,9 +173,14 @@ impl Engine {
     fn do_due(&mut self, in_force: &InForce, at: Moment) -> Result<Timestamp, Error> {
         self.watch_clock(in_force, at)?;
         self.keep_serving(at)?;
+        self.arm_heartbeats(in_force, at.now)?;
         let mut look = self.look(at.now)?;
         if look.is_silent(at.now) {
             self.look_at_watches(in_force, at.now)?;
+            look = self.look(at.now)?;
+        }
+        if look.misses(at.now) {
+            self.look_at_heartbeats(in_force, at.now)?;
             look = self.look(at.now)?;
         }
         if look.matures(at.now) {
@@ -211,6 +220,7 @@ impl Engine {
                 due_at: lists::next_due(reader)?,
                 matures_at: pending::next_due(reader)?,
                 watched_at: watch::next_due(reader)?,
+                beats_at: heartbeats::next_due(reader)?,
                 shouts: quarantined.iter().any(|(_, of)| of.is_due(now)),
                 shout_at: quarantined.iter().filter_map(|(_, of)| of.shout_at).min(),
                 has_untold: quarantine::untold_alerts(reader, &numbers)?.is_some(),
@@ -386,6 +396,46 @@ impl Engine {
             Err(_) => self.serving_kept = None,
         }
         kept
+    }
+
+    /// Heartbeats are waited for as they are configured now.
+    fn arm_heartbeats(&mut self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        let is_same = |armed: &Arc<Book>| Arc::ptr_eq(armed, &in_force.book);
+        if self.armed_by.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let has_changed = self
+            .armed_by
+            .as_ref()
+            .is_none_or(|armed| armed.heartbeats != in_force.book.heartbeats);
+        if has_changed {
+            let its = in_force.clone();
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| heartbeats::arm(tx, &its, now)),
+            )?;
+        }
+        self.armed_by = Some(Arc::clone(&in_force.book));
+        Ok(())
+    }
+
+    /// Heartbeats that stayed away, and runs that do not end.
+    fn look_at_heartbeats(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        for _ in 0..LOOKS_MAX {
+            if self
+                .store
+                .read(heartbeats::next_due)?
+                .is_none_or(|due| due > now)
+            {
+                break;
+            }
+            let its = in_force.clone();
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| heartbeats::look(tx, &its, now)),
+            )?;
+        }
+        Ok(())
     }
 
     /// Alerts that were not heard of, or whose time is over.
@@ -590,7 +640,13 @@ impl Engine {
     }
 
     fn next(&self, look: &Look, now: Timestamp) -> Timestamp {
-        let next = [look.due_at, look.matures_at, look.watched_at, look.shout_at];
+        let next = [
+            look.due_at,
+            look.matures_at,
+            look.watched_at,
+            look.beats_at,
+            look.shout_at,
+        ];
         // By then audit and sweep are due again.
         let latest = now.plus(self.audit_every.min(self.sweep_every));
         next.into_iter().flatten().fold(latest, Timestamp::min)
@@ -604,6 +660,8 @@ struct Look {
     matures_at: Option<Timestamp>,
     /// The first watch of an alert is due.
     watched_at: Option<Timestamp>,
+    /// The first heartbeat must have been heard of.
+    beats_at: Option<Timestamp>,
     shout_at: Option<Timestamp>,
     /// People are to be paged for what is in quarantine.
     shouts: bool,
@@ -616,6 +674,10 @@ struct Look {
 impl Look {
     fn matures(&self, now: Timestamp) -> bool {
         self.matures_at.is_some_and(|at| at <= now)
+    }
+
+    fn misses(&self, now: Timestamp) -> bool {
+        self.beats_at.is_some_and(|at| at <= now)
     }
 
     fn is_silent(&self, now: Timestamp) -> bool {

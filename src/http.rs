@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod lists;
 pub mod oncall;
 pub mod params;
+pub mod ping;
 pub mod problem;
 pub mod reload;
 mod signature;
@@ -162,6 +163,7 @@ fn router(site: Site) -> Router {
             "/alerts/{fingerprint}/resolve",
             post(commands::resolve_alone),
         )
+        .route("/heartbeats", get(ping::list))
         .route("/dead-letters", get(lists::dead_letters))
         .route("/sources", get(lists::sources))
         .route("/rules", get(lists::rules))
@@ -179,6 +181,15 @@ fn router(site: Site) -> Router {
         .route(
             "/hooks/{source}/api/v2/alerts",
             post(api_v2::alerts_of_source),
+        )
+        .route("/ping/{heartbeat}", get(ping::success).post(ping::success))
+        .route("/ping/{heartbeat}/{said}", get(ping::said).post(ping::said))
+        .route(
+            "/v2/heartbeats/{heartbeat}/ping",
+            get(ping::opsgenie)
+                .post(ping::opsgenie)
+                .put(ping::opsgenie)
+                .patch(ping::opsgenie),
         )
         .route("/api/v2/alerts", post(api_v2::alerts))
         .route("/api/v2/status", get(api_v2::status))

@@ -68,6 +68,7 @@
 //!   - `config/auth.rs`: `[auth]`
 //!   - `config/channels.rs`: `[channels]`
 //!   - `config/environment.rs`: Variables
+//!   - `config/heartbeats.rs`: `[heartbeats]`
 //!   - `config/log.rs`: `[log]`
 //!   - `config/names.rs`: The names that other places refer to, gathered before anything is read, so that order does not matter
 //!   - `config/people.rs`: `[people]` and `[teams]`
@@ -94,6 +95,7 @@
 //!     - `domain/go_regex/parser.rs`: Reads Go's grammar of expressions (its Perl flags) and writes an equal expression for the `regex` crate
 //!     - `domain/go_regex/piece.rs`: Translated parts of an expression, and how they become sequences and alternatives
 //!     - `domain/go_regex/property.rs`: Unicode categories and scripts (`\pL`, `\p{Greek}`)
+//!   - `domain/heartbeat.rs`: Heartbeats
 //!   - `domain/incident.rs`: An incident
 //!     - `domain/incident/apply.rs`: What an event makes of an incident
 //!     - `domain/incident/ask.rs`: What people ask of an incident
@@ -142,6 +144,7 @@
 //!   - `http/lists.rs`: Lists beside incidents
 //!   - `http/oncall.rs`: Who is on call
 //!   - `http/params.rs`: What stands in a path or a query
+//!   - `http/ping.rs`: Pings of heartbeats
 //!   - `http/problem.rs`: Errors as answers
 //!   - `http/reload.rs`: Reading the files again
 //!   - `http/signature.rs`: Whether what was posted is signed as its source signs
@@ -188,6 +191,7 @@
 //!   - `store/error.rs`: Why the store refused or failed
 //!   - `store/gather.rs`: A group of jobs
 //!   - `store/group.rs`: How the changes of a group are written as the payload of a journal frame
+//!   - `store/heartbeats.rs`: Heartbeats as they stand
 //!   - `store/installation.rs`: What makes this installation this one
 //!   - `store/intake.rs`: Recording a report so that one incident that is stuck costs the other alerts of the report nothing
 //!   - `store/journal.rs`: The record

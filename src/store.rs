@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod engine;
 pub mod error;
 mod gather;
+pub mod heartbeats;
 pub mod installation;
 pub mod intake;
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 27] = [
+pub const METRICS: [(&str, Kind, &str); 28] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -20,6 +20,11 @@ pub const METRICS: [(&str, Kind, &str); 27] = [
         "watchkeeper_repeats_total",
         Kind::Counter,
         "sightings of alerts that fired already, by source",
+    ),
+    (
+        "watchkeeper_pings_total",
+        Kind::Counter,
+        "pings of heartbeats, by heartbeat and what they said",
     ),
     (
         "watchkeeper_late_results_total",

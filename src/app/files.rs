@@ -12,7 +12,7 @@ use crate::domain::page::ATTEMPT_TIMEOUT;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::http::Current;
-use crate::http::auth::{Access, Credential, Role, Source, Token};
+use crate::http::auth::{Access, Credential, Door, Role, Source, Token};
 use crate::pager::{ChannelSpec, Channels, Tls as PagerTls};
 use crate::rules::{Context, LoadedRules, load_builtin, load_dir};
 use crate::store::InForce;
@@ -193,9 +193,14 @@ fn access(config: &Config) -> Access {
             Arc::new(Source::new(source.kind, credentials)),
         )
     });
+    let heartbeats = config.heartbeats.iter().map(|(name, heartbeat)| {
+        let credentials = heartbeat.auth.iter().map(credential).collect();
+        (name.clone(), Arc::new(Door(credentials)))
+    });
     Access {
         tokens: tokens.collect(),
         sources: sources.collect(),
+        heartbeats: heartbeats.collect(),
     }
 }
 

@@ -82,8 +82,7 @@ fn read_one(
     server: &Server,
     environment: &Environment,
 ) -> Option<Source> {
-    let is_path_segment = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.text.is_empty() || !name.text.chars().all(is_path_segment) {
+    if !is_path_segment(name.text) {
         section.error(format!(
             "the name of a source is a part of its address /hooks/NAME: letters, digits, \"-\", \"_\" and \".\" are wanted, found \"{}\"",
             name.text
@@ -96,16 +95,7 @@ fn read_one(
     {
         value.warn(format!("kind \"{kind}\" is not yet in effect"));
     }
-    let auth = match section.get("auth") {
-        Some(value) => auth(value, kind, environment),
-        None if server.is_on_loopback() => Some(vec![SourceAuth::None]),
-        None => {
-            section.error(
-                "a source on a public listener needs \"auth\"; an open one says auth = \"none\"",
-            );
-            None
-        }
-    };
+    let auth = auth_of(&section, kind, server, "a source", environment);
     let stale_after = section.get("stale_after").and_then(Value::lasting);
     section.not_yet("mapping");
     section.done();
@@ -114,6 +104,32 @@ fn read_one(
         auth: auth?,
         stale_after,
     })
+}
+
+/// Whether a name can stand in an address as it is.
+pub(super) fn is_path_segment(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && name.chars().all(fits)
+}
+
+/// How `what` is proven; it must be said on a public listener.
+pub(super) fn auth_of(
+    section: &Section<'_>,
+    kind: Option<Kind>,
+    server: &Server,
+    what: &str,
+    environment: &Environment,
+) -> Option<Vec<SourceAuth>> {
+    match section.get("auth") {
+        Some(value) => auth(value, kind, environment),
+        None if server.is_on_loopback() => Some(vec![SourceAuth::None]),
+        None => {
+            section.error(format!(
+                "{what} on a public listener needs \"auth\"; an open one says auth = \"none\""
+            ));
+            None
+        }
+    }
 }
 
 fn auth(

@@ -3,6 +3,7 @@
 mod classic;
 mod utf8;
 
+use crate::domain::alert::Labels;
 use crate::domain::go_regex::{RegexError, compile_anchored};
 use regex::Regex;
 use std::fmt;
@@ -105,6 +106,14 @@ impl Matcher {
     /// The attribute this is about, without its `@`; none where it is about a label.
     pub fn attribute(&self) -> Option<&str> {
         self.name.strip_prefix('@')
+    }
+
+    /// Whether an alert with these labels and attributes matches.
+    pub fn fits(&self, labels: &Labels, attributes: &Labels) -> bool {
+        match self.attribute() {
+            Some(attribute) => self.matches(attributes.get(attribute)),
+            None => self.matches(labels.get(&self.name)),
+        }
     }
 
     /// Whether a label of this value matches. An absent one is matched as the empty text.

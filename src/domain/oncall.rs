@@ -1,6 +1,7 @@
 //! The book: people with their contacts, teams, schedules with overrides, policies, and the process of each severity.
 
 use crate::domain::escalation::{EscalationPolicy, Target};
+use crate::domain::heartbeat::Heartbeat;
 use crate::domain::schedule::{Override, Schedule};
 use crate::domain::severity::{Processes, Urgency};
 use crate::domain::source::Kind;
@@ -61,6 +62,7 @@ pub struct Book {
     /// System weaknesses and detection gaps that operators added to the built-in lists.
     pub weaknesses: Vec<String>,
     pub detection_gaps: Vec<String>,
+    pub heartbeats: BTreeMap<String, Heartbeat>,
     /// How long an alert of a source may fire without being heard of, where the source says.
     pub stale_after: BTreeMap<String, Duration>,
 }

@@ -153,10 +153,7 @@ impl Rule {
     pub fn matches(&self, facts: Facts<'_>) -> bool {
         self.matchers
             .iter()
-            .all(|matcher| match matcher.attribute() {
-                Some(attribute) => matcher.matches(facts.attributes.get(attribute)),
-                None => matcher.matches(facts.labels.get(matcher.name())),
-            })
+            .all(|matcher| matcher.fits(facts.labels, facts.attributes))
     }
 }
 

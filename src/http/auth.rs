@@ -14,6 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -57,11 +58,15 @@ pub enum Credential {
     Signature { scheme: Scheme, secret: Secret },
 }
 
-/// A configured sender. Of several credentials any one will do, so that they can be rotated.
+/// What opens by any one of several credentials, so that they can be rotated.
+#[derive(Clone, Debug)]
+pub struct Door(pub Vec<Credential>);
+
+/// A configured sender.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub kind: Kind,
-    pub credentials: Vec<Credential>,
+    pub door: Door,
     pub(super) counters: Counters,
 }
 
@@ -69,7 +74,7 @@ impl Source {
     pub fn new(kind: Kind, credentials: Vec<Credential>) -> Self {
         Self {
             kind,
-            credentials,
+            door: Door(credentials),
             counters: Counters::default(),
         }
     }
@@ -81,6 +86,8 @@ pub struct Access {
     /// None: everything is open, which the configuration allows on loopback only.
     pub tokens: Vec<Token>,
     pub sources: BTreeMap<String, Arc<Source>>,
+    /// How pings of heartbeats prove whose they are.
+    pub heartbeats: BTreeMap<String, Arc<Door>>,
 }
 
 /// Who makes a request.
@@ -186,7 +193,8 @@ impl Access {
                 continue;
             }
             let is_open = source
-                .credentials
+                .door
+                .0
                 .iter()
                 .any(|credential| matches!(credential, Credential::Open));
             let found = if is_open { &mut open } else { &mut shown };
@@ -203,17 +211,25 @@ impl Access {
     }
 }
 
-impl Source {
+impl Deref for Source {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+impl Door {
     /// Whether a request may speak for it, as far as can be told without its body.
     pub fn admits(&self, head: &Parts) -> Admission {
         let mut holds = false;
-        for credential in &self.credentials {
+        for credential in &self.0 {
             holds |= credential.holds(head);
         }
         let signs = |credential: &Credential| matches!(credential, Credential::Signature { .. });
         match holds {
             true => Admission::Yes,
-            false if self.credentials.iter().any(signs) => Admission::IfSigned,
+            false if self.0.iter().any(signs) => Admission::IfSigned,
             false => Admission::No,
         }
     }
@@ -221,7 +237,7 @@ impl Source {
     /// Whether this is one of its secrets, for senders that show it in a way of their own.
     pub fn knows(&self, presented: &str) -> bool {
         let mut holds = false;
-        for credential in &self.credentials {
+        for credential in &self.0 {
             holds |= match credential {
                 Credential::Open => true,
                 Credential::Bearer(secret) => same(presented, secret.expose()),
@@ -234,7 +250,7 @@ impl Source {
     /// Whether a body is signed as one of its credentials says.
     pub fn has_signed(&self, head: &Parts, body: &[u8], now: Timestamp) -> bool {
         let mut holds = false;
-        for credential in &self.credentials {
+        for credential in &self.0 {
             if let Credential::Signature { scheme, secret } = credential {
                 holds |= is_signed(scheme, secret, &head.headers, body, now);
             }

@@ -121,7 +121,7 @@ async fn act(
     take(site, &name, &source, &post).await
 }
 
-fn genie_key(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn genie_key(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("geniekey")
@@ -145,13 +145,13 @@ fn processed() -> Response {
     (StatusCode::ACCEPTED, Json(said)).into_response()
 }
 
-fn opsgenie_error(problem: &Problem) -> Value {
+pub(super) fn opsgenie_error(problem: &Problem) -> Value {
     let request = Uuid::new_v4().to_string();
     json!({ "message": problem.reason(), "took": 0.0, "requestId": request })
 }
 
 /// What the sender did wrong is said as its vendor says it; that it may try again is said as everywhere.
-fn refused(
+pub(super) fn refused(
     problem: Problem,
     unusable: StatusCode,
     says: impl FnOnce(&Problem) -> Value,

@@ -30,6 +30,8 @@ const UNTOLD: u8 = b'u';
 const REPLICA: u8 = b'B';
 const WATCH: u8 = b'L';
 const SCOPE: u8 = b'c';
+const HEARTBEAT: u8 = b'N';
+const HEARTBEAT_DUE: u8 = b'n';
 
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
@@ -51,6 +53,8 @@ pub(crate) const WORK: &[u8] = &[
     UNTOLD,
     REPLICA,
     WATCH,
+    HEARTBEAT,
+    HEARTBEAT_DUE,
 ];
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
@@ -371,6 +375,23 @@ pub(crate) fn scope_of(tool: &str, scope: &str) -> Key {
     hash.update(scope);
     let hash = hash.finalize();
     key(SCOPE, &[hash.get(..16).unwrap_or_default()])
+}
+
+pub(crate) fn heartbeat(name: &str) -> Key {
+    key(HEARTBEAT, &[name.as_bytes()])
+}
+
+pub(crate) fn all_heartbeats() -> Key {
+    key(HEARTBEAT, &[])
+}
+
+/// A heartbeat by when it is looked at next.
+pub(crate) fn heartbeat_due(at: Served, name: &str) -> Key {
+    key(HEARTBEAT_DUE, &[&instant(at.as_instant()), name.as_bytes()])
+}
+
+pub(crate) fn all_heartbeats_due() -> Key {
+    key(HEARTBEAT_DUE, &[])
 }
 
 /// A process that works on a shared store.

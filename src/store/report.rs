@@ -6,6 +6,7 @@ use crate::domain::alert::{
     name_of,
 };
 use crate::domain::escalation::EscalationPolicy;
+use crate::domain::heartbeat::{KIND, Ping};
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
 use crate::domain::incident::{Ask, Command, Resolution};
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
@@ -15,6 +16,7 @@ use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, millis};
 use crate::store::engine::Key;
 use crate::store::error::Error;
+use crate::store::heartbeats::{Heard, beat};
 use crate::store::pending::mature_key;
 use crate::store::records::{Change, CountedRun, DeadLetter};
 use crate::store::tx::Tx;
@@ -81,6 +83,9 @@ pub(crate) fn record_once(
         let fingerprint = sighting.labels.fingerprint();
         match &sighting.said {
             Said::Signal(Signal::Firing | Signal::FiringUntil(_)) => {
+                if recorder.feeds_heartbeat(sighting)? {
+                    continue;
+                }
                 recorder.fires(sighting, &sighting.labels, fingerprint, None)?;
             }
             Said::Signal(Signal::Resolved) => recorder.resolves(sighting, fingerprint)?,
@@ -229,6 +234,32 @@ impl Recorder<'_, '_, '_> {
             }
             Some((_, Outcome::Pass | Outcome::Skip | Outcome::Error, _)) | None => Ok(()),
         }
+    }
+
+    /// Whether an alert is the ping of a heartbeat: then it is no alert, and that it stays away is one.
+    fn feeds_heartbeat(&mut self, sighting: &Sighting) -> Result<bool, Error> {
+        let fed = self.in_force.book.heartbeats.iter();
+        let mut fed = fed
+            .filter(|(_, heartbeat)| !heartbeat.fed_by.is_empty())
+            .peekable();
+        if fed.peek().is_none() || self.report.kind == KIND {
+            return Ok(false);
+        }
+        let attributes = self.attributes(sighting, None);
+        let facts = Facts {
+            labels: &sighting.labels,
+            annotations: &sighting.annotations,
+            attributes: &attributes,
+        };
+        let mut feeds = false;
+        for (name, heartbeat) in fed {
+            if heartbeat.is_fed_by(facts) {
+                let heard = Heard::of(Ping::Success);
+                beat(self.tx, name, heartbeat, &heard, self.in_force, self.now)?;
+                feeds = true;
+            }
+        }
+        Ok(feeds)
     }
 
     /// Whether a run's result counts: it is not older than the last that did, and was not counted before.

@@ -4,6 +4,7 @@ use crate::world::{book, rules, simulation};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use watchkeeper::domain::oncall::Book;
@@ -220,6 +221,7 @@ pub(crate) fn access() -> Access {
         (kind.to_string(), Arc::new(Source::new(kind, credentials)))
     };
     Access {
+        heartbeats: BTreeMap::new(),
         tokens: Vec::new(),
         sources: Kind::ALL
             .into_iter()

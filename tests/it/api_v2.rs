@@ -51,7 +51,11 @@ const OTHERWISE: &[(&str, u16, &str)] = &[
         "a time that can be told is taken, as in every body",
     ),
     ("startsAt '2020-01-01t00:00:00z'", 200, "the same"),
-    ("startsAt '2016-12-31T23:59:60Z'", 200, "a leap second is one"),
+    (
+        "startsAt '2016-12-31T23:59:60Z'",
+        200,
+        "a leap second is one",
+    ),
     ("UTF-8 BOM", 200, "it is passed over, as in every body"),
     (
         "generatorURL 'not a url'",

@@ -31,6 +31,7 @@ mod fingerprints;
 mod foreseen;
 mod full;
 mod golden;
+mod heartbeats;
 mod hostile;
 mod house;
 mod http;

@@ -366,6 +366,7 @@ pub(crate) fn book(steps: &[(&str, u64)]) -> Book {
         fallback: Vec::new(),
     };
     Book {
+        heartbeats: BTreeMap::new(),
         stale_after: BTreeMap::new(),
         people: people.collect(),
         teams: BTreeMap::new(),
