@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod dead_letters;
 mod demo;
 mod incident;
 mod oncall;
@@ -40,6 +41,9 @@ enum Command {
     /// Work on incidents of a running daemon (`WATCHKEEPER_URL`, `WATCHKEEPER_TOKEN`)
     #[command(subcommand)]
     Incident(incident::Incident),
+    /// What a running daemon could not use, and that it reads it again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
     /// Who is on call
     #[command(subcommand)]
     Oncall(oncall::Oncall),
@@ -117,6 +121,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(serve) => serve.run(directory, environment),
         Command::Check(check) => check.run(directory.as_deref(), &environment),
         Command::Incident(incident) => incident.run(&environment),
+        Command::DeadLetters(letters) => letters.run(&environment),
         Command::Oncall(oncall) => oncall.run(&environment),
         Command::Store(store) => store.run(directory.as_deref(), &environment),
     }

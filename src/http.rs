@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod commands;
 pub mod connection;
+pub mod dead_letters;
 pub mod entrance;
 pub mod health;
 pub mod hooks;
@@ -164,7 +165,10 @@ fn router(site: Site) -> Router {
             post(commands::resolve_alone),
         )
         .route("/heartbeats", get(ping::list))
-        .route("/dead-letters", get(lists::dead_letters))
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/dead-letters/replay", post(dead_letters::replay_all))
+        .route("/dead-letters/{id}", get(dead_letters::show))
+        .route("/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/sources", get(lists::sources))
         .route("/rules", get(lists::rules))
         .route("/actions", get(lists::actions))

@@ -25,6 +25,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime};
 use json::Bad;
 use serde_json::value::RawValue;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a label is no label.
 const NAMELESS: &str = "a label without a name";
@@ -32,8 +33,10 @@ const NAMELESS: &str = "a label without a name";
 const MAX_LABELS: usize = 256;
 const MAX_NAME_BYTES: usize = 1024;
 const MAX_VALUE_BYTES: usize = 64 * 1024;
-/// Of a rejected item, for a person to recognize it by.
-const MAX_ITEM_BYTES: usize = 8 * 1024;
+/// Of a rejected item, or of a body of which nothing could be used.
+pub const MAX_ITEM_BYTES: usize = 256 * 1024;
+/// Of what stands around one item so that it can be read alone.
+const MAX_AROUND_BYTES: usize = 64 * 1024;
 const MAX_NOTES: usize = 100;
 
 /// What one body said.
@@ -52,6 +55,17 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// Says what is to stand around each rejected item.
+    fn enclose(&mut self, around: impl FnOnce() -> Option<Around>) {
+        if self.rejected.is_empty() {
+            return;
+        }
+        let around = around().map(Arc::new);
+        for item in &mut self.rejected {
+            item.around.clone_from(&around);
+        }
+    }
+
     /// The scope whose absent checks are really absent: none where an item was rejected, since it may be one of them.
     pub fn complete_scope(&self) -> Option<&Scope> {
         self.scope.as_ref().filter(|_| self.rejected.is_empty())
@@ -66,6 +80,99 @@ pub struct Rejected {
     pub reason: String,
     /// The item as JSON, cut where it is long, without what may hold rows of data.
     pub item: String,
+    /// What the item lacks of what was sent; none where it is whole.
+    pub lacks: Option<Lack>,
+    /// With which the item can be read alone; none where it cannot.
+    pub around: Option<Arc<Around>>,
+}
+
+impl Rejected {
+    /// An item that cannot be read alone; its fields `private` may hold rows of data, and are left out.
+    fn new(path: String, reason: String, item: &RawValue, private: &[&str]) -> Self {
+        let (item, lacks) = json::kept(item, private, MAX_ITEM_BYTES);
+        Self {
+            path,
+            reason,
+            item,
+            lacks,
+            around: None,
+        }
+    }
+
+    /// That the item is all that there is: nothing need stand around it.
+    fn alone(mut self) -> Self {
+        self.around = Some(Arc::default());
+        self
+    }
+}
+
+/// What stood around an item, as far as its reader looks at it: before the item and after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    pub before: String,
+    pub after: String,
+}
+
+/// Why what is kept is less than what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// What may hold rows of data was left out.
+    Rows,
+    /// It was longer than is kept.
+    End,
+    /// It was no text.
+    Text,
+}
+
+/// What is kept of a body of which nothing could be used, so that it can be read again after a fix; and what that lacks.
+pub fn kept(kind: Kind, body: &[u8]) -> (String, Option<Lack>) {
+    if kind.may_hold_rows() {
+        return (String::new(), Some(Lack::Rows));
+    }
+    if kind == Kind::Pagerduty {
+        // Its routing key is the secret of a source, and was looked at already.
+        return match json::read(body) {
+            Ok((root, _flag)) => match json::kept(&root, &["routing_key"], MAX_ITEM_BYTES) {
+                (text, Some(Lack::End)) => (text, Some(Lack::End)),
+                (text, _without_its_key) => (text, None),
+            },
+            Err(_unreadable) => (String::new(), Some(Lack::Text)),
+        };
+    }
+    let Ok(text) = std::str::from_utf8(body) else {
+        let start = body.get(..MAX_ITEM_BYTES).unwrap_or(body);
+        return (
+            String::from_utf8_lossy(start).into_owned(),
+            Some(Lack::Text),
+        );
+    };
+    let start = cut(text, MAX_ITEM_BYTES);
+    let lacks = (start.len() < text.len()).then_some(Lack::End);
+    (start.to_owned(), lacks)
+}
+
+/// Whether a header, its name in lower case, is looked at where a body of this kind is read. No other is kept with a body: it
+/// may be a secret.
+pub fn reads_header(kind: Kind, name: &str) -> bool {
+    match kind {
+        Kind::Cloudevents => name == "content-type" || name.starts_with("ce-"),
+        Kind::Mlflow => name == "x-mlflow-delivery-id",
+        _other => false,
+    }
+}
+
+/// The same of a parameter of the address.
+pub fn reads_parameter(kind: Kind, name: &str) -> bool {
+    match kind {
+        Kind::Dbt => name == "project" || name == "owner" || name.starts_with("label."),
+        Kind::DbtCloud => name == "owner" || name.starts_with("label."),
+        Kind::Evidently => {
+            ["report", "model", "dataset", "owner"].contains(&name) || name.starts_with("label.")
+        }
+        Kind::Soda => name == "owner" || name.starts_with("label."),
+        Kind::Opsgenie => name == "action" || name == "alias",
+        _other => false,
+    }
 }
 
 /// Why nothing of a body could be used, and where in it.
@@ -151,6 +258,9 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     }
     let (root, flag) = json::read(post.body)?;
     let parsed = match kind {
+        Kind::Alertmanager if postable::is_list(&root) => {
+            postable::read(&root, post.now).map(|postable| postable.parsed)
+        }
         Kind::Alertmanager => alertmanager::parse(&root),
         Kind::Grafana => grafana::parse(&root),
         Kind::GreatExpectations => great_expectations::parse(&root, post),

@@ -57,6 +57,7 @@
 //! - `cli.rs`: The command line
 //!   - `cli/check.rs`: `check`
 //!   - `cli/client.rs`: Talking to a running daemon
+//!   - `cli/dead_letters.rs`: `dead-letters`
 //!   - `cli/demo.rs`: `serve --demo`
 //!   - `cli/incident.rs`: `incident`
 //!   - `cli/oncall.rs`: `oncall`
@@ -137,6 +138,7 @@
 //!   - `http/body.rs`: Bodies
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
 //!   - `http/connection.rs`: Connections
+//!   - `http/dead_letters.rs`: Dead letters
 //!   - `http/entrance.rs`: What every request goes through, whatever its path
 //!   - `http/health.rs`: How the process is doing
 //!   - `http/hooks.rs`: What senders post
@@ -197,6 +199,7 @@
 //!   - `store/journal.rs`: The record
 //!     - `store/journal/walk.rs`: Reading the journal
 //!   - `store/keys.rs`: Where each record lies
+//!   - `store/letters.rs`: Dead letters that are read again after a fix
 //!   - `store/lists.rs`: Pages of lists, newest first, with a cursor
 //!   - `store/memory.rs`: The engine of tests and simulations
 //!   - `store/outbox.rs`: The outbox follows the log

@@ -13,6 +13,7 @@ pub mod installation;
 pub mod intake;
 
 pub mod journal;
+pub mod letters;
 pub mod lists;
 pub mod memory;
 pub mod pending;

@@ -1,6 +1,6 @@
 //! `incident`: lists, shows, opens, acknowledges and advances incidents of a running daemon.
 
-use crate::cli::client::{Daemon, items, text};
+use crate::cli::client::{Daemon, encoded, items, text};
 use crate::cli::{Exit, Output, block_on, print, print_json};
 use crate::config::Environment;
 use serde_json::{Value, json};
@@ -161,20 +161,6 @@ fn changed(incident: &Value, output: Output) -> anyhow::Result<()> {
         Output::Json => print_json(incident),
         Output::Text => print(&format!("{}\n", line(incident))),
     }
-}
-
-/// A query's value, percent-encoded.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
 }
 
 fn table(incidents: &[Value]) -> String {

@@ -89,18 +89,19 @@ async fn take_or(
         let message = "alerts in body is required";
         return Ok(coded(StatusCode::UNPROCESSABLE_ENTITY, REQUIRED, message));
     }
-    let postable = match postable::parse(&Post::of(&body.bytes, now)) {
+    let post = Post::of(&body.bytes, now);
+    let postable = match postable::parse(&post) {
         Ok(postable) => postable,
         Err(unusable) => {
             let why = unusable.to_string();
-            return match refuse(site, name, source.kind, &body.bytes, unusable, now).await {
+            return match refuse(site, name, source.kind, &post, unusable).await {
                 Err(problem) if problem.code() == StatusCode::BAD_REQUEST => Ok(unread(&why)),
                 Err(problem) => Err(problem),
                 Ok(_taken) => Ok(unread(&why)),
             };
         }
     };
-    match record_parsed(site, name, source, postable.parsed, now).await {
+    match record_parsed(site, name, source, &post, postable.parsed).await {
         Ok(_taken) => Ok(answer(&postable.faults)),
         Err(problem) if problem.code() == StatusCode::BAD_REQUEST => Ok(answer(&postable.faults)),
         Err(problem) => Err(problem),

@@ -153,6 +153,12 @@ pub struct OnlyBy {
     by: Option<String>,
 }
 
+impl OnlyBy {
+    pub fn by(&self) -> Option<&str> {
+        self.by.as_deref()
+    }
+}
+
 pub fn acknowledge(body: OnlyBy) -> Asked {
     Ok((Ask::Acknowledge, body.by))
 }

@@ -8,10 +8,10 @@ use crate::http::auth::{Admission, Source, parameters};
 use crate::http::body;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
-use crate::ingest::{self, Parsed, Post, Rejected, Unusable};
+use crate::ingest::{self, Around, Parsed, Post, Rejected, Unusable};
 use crate::store::engine::Class;
 use crate::store::intake::record;
-use crate::store::records::DeadLetter;
+use crate::store::records::{DeadLetter, Lack};
 use crate::store::report::{Recorded, Report, foreseen};
 use crate::store::{Failure, Store, Tx};
 use axum::Json;
@@ -24,8 +24,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of a rejected item that are kept.
-const ITEM_KEPT_BYTES: usize = 16 * 1024;
+/// Bytes that one report may add to its rejected items so that each can be read again alone.
+const AROUND_MAX_BYTES: usize = 2 << 20;
 
 /// What became of a report.
 #[derive(Debug, Serialize)]
@@ -96,12 +96,11 @@ pub(super) async fn take(
     source: &Source,
     post: &Post<'_>,
 ) -> Result<Taken, Problem> {
-    let (kind, now) = (source.kind, post.now);
-    let parsed = match ingest::parse(kind, post) {
+    let parsed = match read(source, post) {
         Ok(parsed) => parsed,
-        Err(unusable) => return refuse(site, name, kind, post.body, unusable, now).await,
+        Err(unusable) => return refuse(site, name, source.kind, post, unusable).await,
     };
-    record_parsed(site, name, source, parsed, now).await
+    record_parsed(site, name, source, post, parsed).await
 }
 
 /// Keeps a body of which nothing could be used, and says why.
@@ -109,16 +108,11 @@ pub(super) async fn refuse(
     site: &Site,
     name: &str,
     kind: Kind,
-    body: &[u8],
+    post: &Post<'_>,
     unusable: Unusable,
-    now: Timestamp,
 ) -> Result<Taken, Problem> {
     metrics::counter!("watchkeeper_rejected_total", "source" => name.to_owned()).increment(1);
-    let item = match kind.may_hold_rows() {
-        true => String::new(),
-        false => text(body),
-    };
-    let letter = dead_letter(name, kind, &unusable.path, &unusable.reason, &item, now);
+    let letter = unusable_letter(name, kind, post, &unusable);
     keep(&site.store, letter).await?;
     Err(Problem::bad_request(unusable.reason).at(unusable.path))
 }
@@ -128,32 +122,19 @@ pub(super) async fn record_parsed(
     site: &Site,
     name: &str,
     source: &Source,
+    post: &Post<'_>,
     parsed: Parsed,
-    now: Timestamp,
 ) -> Result<Taken, Problem> {
-    let kind = source.kind;
-    for note in &parsed.notes {
-        tracing::warn!(source = name, note, "a report was read with a correction");
-    }
-    let letter =
-        |item: &Rejected| dead_letter(name, kind, &item.path, &item.reason, &item.item, now);
-    let rejected: Vec<DeadLetter> = parsed.rejected.iter().map(letter).collect();
+    let now = post.now;
+    note(name, &parsed);
     let n_told = parsed.sightings.len() + parsed.acknowledged.len();
-    let (accepted, n_rejected) = (n_told - parsed.n_own_passes, rejected.len());
+    let (accepted, n_rejected) = (n_told - parsed.n_own_passes, parsed.rejected.len());
     let unusable = parsed.rejected.first().filter(|_| accepted == 0);
     let unusable =
         unusable.map(|item| Problem::bad_request(item.reason.as_str()).at(item.path.as_str()));
     let told = parsed.sightings.iter().map(|sighting| &sighting.labels);
     let first = told.chain(&parsed.acknowledged).next().cloned();
-    let scope = parsed.complete_scope().cloned();
-    let report = Report {
-        source: name.to_owned(),
-        kind: kind.as_str(),
-        sightings: parsed.sightings,
-        acknowledged: parsed.acknowledged,
-        rejected,
-        scope,
-    };
+    let report = report(name, source.kind, post, parsed);
     let recorded = match n_told + n_rejected {
         0 => Recorded::default(),
         _some => keep_report(site, report, now).await?,
@@ -170,6 +151,32 @@ pub(super) async fn record_parsed(
         joined: recorded.joined,
     };
     Ok(Taken { answer, first })
+}
+
+/// What a source posted, in its format.
+pub(super) fn read(source: &Source, post: &Post<'_>) -> Result<Parsed, Unusable> {
+    ingest::parse(source.kind, post)
+}
+
+/// Tells people how it was read, where they should know.
+pub(super) fn note(source: &str, parsed: &Parsed) {
+    for note in &parsed.notes {
+        tracing::warn!(source, note, "a report was read with a correction");
+    }
+}
+
+/// What is recorded of what was read.
+pub(super) fn report(name: &str, kind: Kind, post: &Post<'_>, parsed: Parsed) -> Report {
+    let scope = parsed.complete_scope().cloned();
+    let rejected = letters(name, kind, post, parsed.rejected);
+    Report {
+        source: name.to_owned(),
+        kind: kind.as_str(),
+        sightings: parsed.sightings,
+        acknowledged: parsed.acknowledged,
+        rejected,
+        scope,
+    }
 }
 
 async fn keep_report(site: &Site, report: Report, now: Timestamp) -> Result<Recorded, Problem> {
@@ -203,28 +210,67 @@ async fn keep(store: &Store, letter: DeadLetter) -> Result<(), Problem> {
     Ok(store.transact(Class::Intake, work).await?)
 }
 
-fn dead_letter(
-    source: &str,
-    kind: Kind,
-    path: &str,
-    reason: &str,
-    item: &str,
-    now: Timestamp,
-) -> DeadLetter {
-    let end = item.floor_char_boundary(ITEM_KEPT_BYTES);
+/// The rejected items of a report, each with what it takes to read it again alone, as far as there is room for that.
+fn letters(name: &str, kind: Kind, post: &Post<'_>, rejected: Vec<Rejected>) -> Vec<DeadLetter> {
+    let mut left = AROUND_MAX_BYTES;
+    let letter = |item: Rejected| {
+        let size = |around: &Around| around.before.len() + around.after.len();
+        let around = item.around.filter(|around| {
+            let fitting = left.checked_sub(size(around));
+            left = fitting.unwrap_or(left);
+            fitting.is_some()
+        });
+        DeadLetter {
+            path: item.path,
+            reason: item.reason,
+            item: item.item,
+            lacks: item.lacks.map(lack),
+            around: around.map(|around| (around.before.clone(), around.after.clone())),
+            ..blank_letter(name, kind, post)
+        }
+    };
+    rejected.into_iter().map(letter).collect()
+}
+
+fn unusable_letter(name: &str, kind: Kind, post: &Post<'_>, unusable: &Unusable) -> DeadLetter {
+    let (item, lacks) = ingest::kept(kind, post.body);
     DeadLetter {
-        at: now,
-        source: source.to_owned(),
-        kind: kind.as_str().to_owned(),
-        reason: reason.to_owned(),
-        path: path.to_owned(),
-        item: item.get(..end).unwrap_or_default().to_owned(),
+        path: unusable.path.clone(),
+        reason: unusable.reason.clone(),
+        item,
+        lacks: lacks.map(lack),
+        around: Some((String::new(), String::new())).filter(|_| lacks.is_none()),
+        ..blank_letter(name, kind, post)
     }
 }
 
-/// The start of a body as text; what is no UTF-8 is shown as such.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.get(..ITEM_KEPT_BYTES).unwrap_or(bytes)).into_owned()
+/// Where something came from, and what its kind reads besides a body.
+fn blank_letter(name: &str, kind: Kind, post: &Post<'_>) -> DeadLetter {
+    let those = |pairs: &[(String, String)], reads: fn(Kind, &str) -> bool| {
+        let those = pairs.iter().filter(|(name, _)| reads(kind, name));
+        those.cloned().collect()
+    };
+    DeadLetter {
+        at: post.now,
+        source: name.to_owned(),
+        kind: kind.as_str().to_owned(),
+        reason: String::new(),
+        path: String::new(),
+        item: String::new(),
+        lacks: None,
+        around: None,
+        headers: those(post.headers, ingest::reads_header),
+        query: those(post.query, ingest::reads_parameter),
+        replayed: None,
+    }
+}
+
+fn lack(lack: ingest::Lack) -> Lack {
+    match lack {
+        ingest::Lack::Rows => Lack::Rows,
+        ingest::Lack::End => Lack::End,
+        ingest::Lack::Text => Lack::Text,
+    }
 }
 
 /// What is counted of a source, found once: by their names it would cost more than the rest of a small report.
@@ -265,7 +311,13 @@ impl Counted {
 }
 
 impl Counters {
-    fn count(&self, source: &str, accepted: usize, rejected: usize, recorded: &Recorded) {
+    pub(super) fn count(
+        &self,
+        source: &str,
+        accepted: usize,
+        rejected: usize,
+        recorded: &Recorded,
+    ) {
         let counted = self.0.get_or_init(|| Counted::of(source));
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         counted.received.increment(number(accepted + rejected));

@@ -1,4 +1,4 @@
-//! Lists beside incidents: alerts, dead letters, sources, rules, action items.
+//! Lists beside incidents: alerts, sources, rules, action items.
 
 use crate::clock::Clock;
 use crate::domain::alert::Status;
@@ -65,42 +65,6 @@ pub async fn alert(
     let listed =
         listed.ok_or_else(|| Problem::not_found(format!("there is no alert {fingerprint}")))?;
     Ok(Json(view::alert(&listed)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlainQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
-/// What was received and could not be used, newest first.
-pub async fn dead_letters(
-    _actor: Actor,
-    State(store): State<Store>,
-    Query(query): Query<PlainQuery>,
-) -> Result<Json<Value>, Problem> {
-    let limit = limit(query.limit)?;
-    let before = match query
-        .cursor
-        .as_deref()
-        .map(|cursor| (cursor, cursor.parse()))
-    {
-        None => None,
-        Some((_, Ok(before))) => Some(before),
-        Some((cursor, Err(_not_a_number))) => {
-            return Err(Problem::bad_request(format!("bad cursor \"{cursor}\"")));
-        }
-    };
-    let page = store
-        .look(move |reader| lists::dead_letters(reader, before, limit))
-        .await?;
-    let items = page
-        .items
-        .iter()
-        .map(|(id, letter)| view::dead_letter(*id, letter))
-        .collect();
-    Ok(Json(view::list("dead_letters", items, page.next)))
 }
 
 /// The senders that are configured; never their secrets.

@@ -4,6 +4,7 @@ use crate::domain::incident::Refusal;
 use crate::domain::phase::Output;
 use crate::store::commands::Refused;
 use crate::store::error::chain;
+use crate::store::letters::Unreplayed;
 use crate::store::{Error, Failure};
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -175,6 +176,25 @@ impl From<Failure<std::convert::Infallible>> for Problem {
             Failure::Store(error) => Self::from(&*error),
             Failure::Refused(never) => match never {},
         }
+    }
+}
+
+impl From<Failure<Unreplayed>> for Problem {
+    fn from(failure: Failure<Unreplayed>) -> Self {
+        match failure {
+            Failure::Store(error) => Self::from(&*error),
+            Failure::Refused(why) => Self::from(why),
+        }
+    }
+}
+
+impl From<Unreplayed> for Problem {
+    fn from(why: Unreplayed) -> Self {
+        let code = match why {
+            Unreplayed::NoSuchLetter(_) => StatusCode::NOT_FOUND,
+            Unreplayed::Already { .. } | Unreplayed::NoBody { .. } => StatusCode::CONFLICT,
+        };
+        Self::new(code, why.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::phase::Output;
 use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
 use crate::store::lists::Listed;
-use crate::store::records::{DeadLetter, PageRecord};
+use crate::store::records::{DeadLetter, PageRecord, Replayed};
 use serde_json::{Value, json};
 
 /// An instant as it is answered: RFC 3339, UTC, milliseconds.
@@ -258,6 +258,20 @@ pub fn dead_letter(id: u64, letter: &DeadLetter) -> Value {
         "reason": letter.reason,
         "path": letter.path,
         "item": letter.item,
+        "cut": letter.lacks.is_some(),
+        "replayable": letter.replayed.is_none() && letter.body().is_ok(),
+        "replayed": letter.replayed.as_ref().map(replayed),
+    })
+}
+
+fn replayed(replayed: &Replayed) -> Value {
+    json!({
+        "at": instant(replayed.at),
+        "by": replayed.by,
+        "accepted": replayed.accepted,
+        "rejected": replayed.rejected,
+        "opened": replayed.opened,
+        "joined": replayed.joined,
     })
 }
 

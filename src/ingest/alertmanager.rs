@@ -1,9 +1,7 @@
 //! Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says.
 
 use super::json::{self, Bad};
-use super::{
-    MAX_ITEM_BYTES, MAX_NAME_BYTES, Notes, Parsed, Rejected, cut, labels, read_time, words,
-};
+use super::{MAX_NAME_BYTES, Notes, Parsed, Rejected, cut, labels, read_time, words};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -27,7 +25,7 @@ pub(super) fn parse_as(
     wanted: &str,
     more: impl Fn(&RawValue) -> Result<More<'_>, Bad>,
 ) -> Result<Parsed, Bad> {
-    let [alerts, receiver, version, truncated] =
+    let [alerts, receiver_field, version, truncated] =
         json::fields(root, ["alerts", "receiver", "version", "truncatedAlerts"])?;
     let Some(alerts) = alerts.read(|value| json::list(value, MAX_ALERTS))? else {
         return Err(alerts.wrong("a list of alerts"));
@@ -45,7 +43,7 @@ pub(super) fn parse_as(
         notes.add(|| format!("$.truncatedAlerts: the sender left out {n} alerts"));
     }
     // A receiver that is no text is a custom body's own affair.
-    let receiver = receiver.text().ok().flatten().unwrap_or_default();
+    let receiver = receiver_field.text().ok().flatten().unwrap_or_default();
     let kept = cut(&receiver, MAX_NAME_BYTES);
     if kept.len() < receiver.len() {
         // Each alert has it: a long one would take more than its body by far.
@@ -59,13 +57,14 @@ pub(super) fn parse_as(
         let read = more(item).and_then(|more| alert(item, kept, &more, &place, &mut notes));
         match read {
             Ok(sighting) => parsed.sightings.push(sighting),
-            Err(bad) => parsed.rejected.push(Rejected {
-                path: place + &bad.path,
-                reason: bad.reason,
-                item: json::compact(item, MAX_ITEM_BYTES),
-            }),
+            Err(bad) => {
+                let path = place + &bad.path;
+                let rejected = Rejected::new(path, bad.reason, item, &[]);
+                parsed.rejected.push(rejected);
+            }
         }
     }
+    parsed.enclose(|| json::around(&[version, receiver_field], "alerts"));
     parsed.notes = notes.0;
     Ok(parsed)
 }

@@ -4,8 +4,8 @@ use super::checks::{
     Finding, MAX_CHECKS, MAX_RUN_ID_CHARS, MAX_SOURCE_CHARS, Report, Subject, TWIN, no_longer,
     one_of, required, required_id, short,
 };
-use super::json::{self, Bad};
-use super::{Notes, Parsed, Scope, labels, read_time, words};
+use super::json::{self, Bad, Field};
+use super::{Around, Lack, Notes, Parsed, Scope, labels, read_time, words};
 use crate::domain::alert::{Labels, Outcome, Run};
 use crate::domain::time::Timestamp;
 use serde_json::value::RawValue;
@@ -38,6 +38,7 @@ pub(super) fn parse(root: &RawValue, now: Timestamp) -> Result<Parsed, Bad> {
         (true, false) => Form::Single,
         (true, true) => return Err(checks.wrong("a list of checks")),
     };
+    let around = around(root, version)?;
     let report = report(root, now)?;
     match version.as_written() {
         Some("\"1\"" | "1") => {}
@@ -70,8 +71,23 @@ pub(super) fn parse(root: &RawValue, now: Timestamp) -> Result<Parsed, Bad> {
         check(item, form, place, notes).map(Some)
     });
     parsed.notes = notes.0;
+    // What an item alone is complete for, is no more than itself: `scope` does not stand around it.
+    parsed.enclose(|| match form {
+        Form::Listed => json::around(&around, "checks"),
+        Form::Single => Some(Around::default()),
+    });
+    for item in &mut parsed.rejected {
+        // Nobody looks at `details`.
+        item.lacks = item.lacks.filter(|lack| *lack != Lack::Rows);
+    }
     parsed.scope = scope;
     Ok(parsed)
+}
+
+/// What a report says of all its checks.
+fn around<'a>(root: &'a RawValue, version: Field<'a>) -> Result<[Field<'a>; 5], Bad> {
+    let [source, owner, labels, run] = json::fields(root, ["source", "owner", "labels", "run"])?;
+    Ok([version, source, owner, labels, run])
 }
 
 fn report(root: &RawValue, now: Timestamp) -> Result<Report<'_>, Bad> {

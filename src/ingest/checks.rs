@@ -2,8 +2,7 @@
 
 use super::json::{self, Bad, Field};
 use super::{
-    MAX_ITEM_BYTES, MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Notes, Parsed, Post, Rejected,
-    at_most, cut,
+    MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Notes, Parsed, Post, Rejected, at_most, cut,
 };
 use crate::domain::alert::{Labels, Outcome, Run, Said, Sighting};
 use crate::domain::time::Timestamp;
@@ -112,11 +111,11 @@ impl Report<'_> {
             });
             match found {
                 Ok(sighting) => parsed.sightings.extend(sighting),
-                Err(bad) => parsed.rejected.push(Rejected {
-                    path: place + &bad.path,
-                    reason: bad.reason,
-                    item: json::compact_without(private, item, MAX_ITEM_BYTES),
-                }),
+                Err(bad) => {
+                    let path = place + &bad.path;
+                    let rejected = Rejected::new(path, bad.reason, item, private);
+                    parsed.rejected.push(rejected);
+                }
             }
         }
         parsed

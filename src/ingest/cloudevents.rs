@@ -9,7 +9,7 @@ mod batch;
 use super::alertmanager::{self, MAX_ALERTS, More};
 use super::checks::{Finding, Report, Subject, no_longer, required};
 use super::json::{self, Bad, Field};
-use super::{MAX_ITEM_BYTES, Notes, Parsed, Post, Rejected, Unusable, check, read_time};
+use super::{Around, Notes, Parsed, Post, Rejected, Unusable, check, read_time};
 use crate::domain::alert::{Labels, Outcome, Run, Said, Sighting};
 use crate::domain::time::Timestamp;
 use base64::Engine;
@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const MAX_EVENTS: usize = 10_000;
 /// Both together tell a run, of which many are remembered.
@@ -207,7 +208,7 @@ fn content(event: &RawValue, envelope: &Envelope<'_>, now: Timestamp) -> Result<
         json::fields(event, ["data", "data_base64", "datacontenttype"])?;
     let plain = plain.read(|plain| Ok(moved(carried(plain, envelope, now)?, ".data")))?;
     if let Some(parsed) = plain {
-        return Ok(parsed);
+        return within(event, parsed);
     }
     let content_type = content_type.text()?;
     let encoded = encoded.read(|encoded| {
@@ -222,9 +223,27 @@ fn content(event: &RawValue, envelope: &Envelope<'_>, now: Timestamp) -> Result<
         Ok(Some(parsed))
     })?;
     match encoded.flatten() {
-        Some(parsed) => Ok(parsed),
+        Some(parsed) => within(event, parsed),
         None => itself(envelope, now),
     }
+}
+
+/// What its data say, whose rejected items are in an event once more where they are read alone.
+fn within(event: &RawValue, mut parsed: Parsed) -> Result<Parsed, Bad> {
+    if parsed.rejected.is_empty() {
+        return Ok(parsed);
+    }
+    let outer = json::around_value(&json::fields(event, ATTRIBUTES)?, "data");
+    for item in &mut parsed.rejected {
+        let inner = item.around.take();
+        item.around = outer.as_ref().zip(inner).map(|(outer, inner)| {
+            Arc::new(Around {
+                before: format!("{}{}", outer.before, inner.before),
+                after: format!("{}{}", inner.after, outer.after),
+            })
+        });
+    }
+    Ok(parsed)
 }
 
 /// The bytes of some data as JSON, and a note where they had to be mended; none where they are nothing, or something else.
@@ -317,11 +336,15 @@ fn read_alerts(alerts: &[(String, &RawValue)]) -> Parsed {
     for (place, item) in alerts {
         match alertmanager::alert(item, "", &More::default(), place, &mut notes) {
             Ok(sighting) => parsed.sightings.push(sighting),
-            Err(bad) => parsed.rejected.push(Rejected {
-                path: format!("{place}{}", bad.path),
-                reason: bad.reason,
-                item: json::compact(item, MAX_ITEM_BYTES),
-            }),
+            Err(bad) => {
+                let path = format!("{place}{}", bad.path);
+                let rejected = Rejected::new(path, bad.reason, item, &[]);
+                parsed.rejected.push(match is_alert(item) {
+                    Ok(true) => rejected.alone(),
+                    // Alone it would be taken for something else.
+                    Ok(false) | Err(_) => rejected,
+                });
+            }
         }
     }
     parsed.notes = notes.0;

@@ -12,7 +12,7 @@ use super::checks::{
     required_id,
 };
 use super::json::{self, Bad, Field};
-use super::{MAX_ITEM_BYTES, Notes, Parsed, Post, Rejected, cut, read_time};
+use super::{Notes, Parsed, Post, Rejected, cut, read_time};
 use crate::domain::alert::{Labels, Outcome, Run};
 use manifest::Manifest;
 use serde_json::value::RawValue;
@@ -107,15 +107,9 @@ fn read_wrapped(
 }
 
 fn rejected_artifact((field, bad): (Field<'_>, Bad)) -> Rejected {
-    let item = field.read(|value| {
-        let item = json::compact_without(&PRIVATE_OF_AN_ARTIFACT, value, MAX_ITEM_BYTES);
-        Ok(item)
-    });
-    Rejected {
-        path: format!("${}", bad.path),
-        reason: bad.reason,
-        item: item.ok().flatten().unwrap_or_default(),
-    }
+    let item = field.value().unwrap_or(RawValue::NULL);
+    let path = format!("${}", bad.path);
+    Rejected::new(path, bad.reason, item, &PRIVATE_OF_AN_ARTIFACT)
 }
 
 /// What the request says beside its body.

@@ -9,7 +9,7 @@ use super::checks::{
     required, required_boolean, required_id, short,
 };
 use super::json::{self, Bad, Field};
-use super::{MAX_ITEM_BYTES, Notes, Parsed, Post, Rejected, Scope, read_time};
+use super::{Notes, Parsed, Post, Rejected, Scope, read_time};
 use crate::domain::alert::{Labels, Outcome, Run};
 use crate::domain::time::Timestamp;
 use serde_json::value::RawValue;
@@ -69,11 +69,11 @@ pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
                 parsed.sightings.extend(part.sightings);
                 parsed.rejected.extend(part.rejected);
             }
-            Err(bad) => parsed.rejected.push(Rejected {
-                path: place + &bad.path,
-                reason: bad.reason,
-                item: json::compact_without(&PRIVATE, item, MAX_ITEM_BYTES),
-            }),
+            Err(bad) => {
+                let path = place + &bad.path;
+                let rejected = Rejected::new(path, bad.reason, item, &PRIVATE);
+                parsed.rejected.push(rejected);
+            }
         }
     }
     unexplained |= failed && !any_failed(&parsed.sightings);

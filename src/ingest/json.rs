@@ -5,7 +5,7 @@ mod body;
 
 pub(super) use body::read;
 
-use super::{Unusable, cut};
+use super::{Around, Lack, MAX_AROUND_BYTES, Unusable, cut};
 use body::tokens;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -93,6 +93,10 @@ impl<'a> Field<'a> {
     /// `{wanted} is wanted, found …`, at this field.
     pub(super) fn wrong(self, wanted: &str) -> Bad {
         wrong(wanted, self.value).under(self.name)
+    }
+
+    pub(super) fn value(self) -> Option<&'a RawValue> {
+        self.value
     }
 
     /// The value as it is written, for a comparison.
@@ -338,6 +342,46 @@ pub(super) fn compact_without(names: &[&str], value: &RawValue, most: usize) -> 
     }
     let brace = if text.is_empty() { "{}" } else { "}" };
     text + brace
+}
+
+/// What is kept of an item: as JSON without blanks and without some of its fields, at most so many bytes; and what that lacks.
+pub(super) fn kept(value: &RawValue, private: &[&str], most: usize) -> (String, Option<Lack>) {
+    let text = compact_without(private, value, most);
+    let is_private = |name: &str| private.contains(&name);
+    let lacks = match pairs(value, most) {
+        // That it goes on is said by three bytes at its end.
+        _any if text.len() > most => Some(Lack::End),
+        Ok(pairs) if pairs.kept.iter().any(|(name, _)| is_private(name)) => Some(Lack::Rows),
+        Ok(_) | Err(_) => None,
+    };
+    (text, lacks)
+}
+
+/// What is to stand around one item of the list `list` of an object that has these fields besides; none where it is too much.
+pub(super) fn around(fields: &[Field<'_>], list: &str) -> Option<Around> {
+    enclosed(fields, &format!("\"{list}\":["), "]}")
+}
+
+/// The same around the value of the field `name`.
+pub(super) fn around_value(fields: &[Field<'_>], name: &str) -> Option<Around> {
+    enclosed(fields, &format!("\"{name}\":"), "}")
+}
+
+fn enclosed(fields: &[Field<'_>], opening: &str, closing: &str) -> Option<Around> {
+    let mut before = "{".to_owned();
+    for field in fields {
+        if let Some(value) = field.value {
+            before.push_str(&format!("\"{}\":{},", field.name, value.get()));
+        }
+        if before.len() > MAX_AROUND_BYTES {
+            return None;
+        }
+    }
+    before.push_str(opening);
+    Some(Around {
+        before,
+        after: closing.to_owned(),
+    })
 }
 
 /// `{wanted} is wanted, found …`, with what was found where that is short.

@@ -3,8 +3,8 @@
 
 use super::json::{self, Bad, Field};
 use super::{
-    MAX_ITEM_BYTES, MAX_VALUE_BYTES, NAMELESS, Notes, Parsed, Post, Rejected, Unusable,
-    calendar_time, cut, labels, words,
+    Around, MAX_VALUE_BYTES, NAMELESS, Notes, Parsed, Post, Rejected, Unusable, calendar_time, cut,
+    labels, words,
 };
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use crate::domain::time::Timestamp;
@@ -38,29 +38,43 @@ pub struct Postable {
 /// Reads a list of alerts.
 pub fn parse(post: &Post<'_>) -> Result<Postable, Unusable> {
     let (root, flag) = json::read(post.body)?;
+    let mut postable = read(&root, post.now).map_err(Bad::unusable)?;
+    postable.parsed.notes.extend(flag);
+    Ok(postable)
+}
+
+/// Whether a body is such a list, and no message.
+pub(super) fn is_list(root: &RawValue) -> bool {
+    root.get().starts_with('[')
+}
+
+pub(super) fn read(root: &RawValue, now: Timestamp) -> Result<Postable, Bad> {
     let mut postable = Postable::default();
-    if json::is_null(&root) {
+    if json::is_null(root) {
         return Ok(postable);
     }
-    let alerts = json::list(&root, MAX_ALERTS).map_err(Bad::unusable)?;
+    let alerts = json::list(root, MAX_ALERTS)?;
     let mut notes = Notes::default();
     for (n, item) in alerts.into_iter().enumerate() {
         let place = format!("$[{n}]");
-        match alert(item, n, &place, post.now, &mut notes) {
+        match alert(item, n, &place, now, &mut notes) {
             Ok(sighting) => postable.parsed.sightings.push(sighting),
             Err(Wrong { bad, fault }) => {
-                postable.parsed.rejected.push(Rejected {
-                    path: place + &bad.path,
-                    reason: bad.reason.clone(),
-                    item: json::compact(item, MAX_ITEM_BYTES),
-                });
+                let path = place + &bad.path;
+                let rejected = Rejected::new(path, bad.reason.clone(), item, &[]);
+                postable.parsed.rejected.push(rejected);
                 postable
                     .faults
                     .push(fault.unwrap_or(Fault::Form(bad.reason)));
             }
         }
     }
-    notes.0.extend(flag);
+    postable.parsed.enclose(|| {
+        Some(Around {
+            before: "[".to_owned(),
+            after: "]".to_owned(),
+        })
+    });
     postable.parsed.notes = notes.0;
     Ok(postable)
 }

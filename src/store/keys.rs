@@ -19,6 +19,7 @@ const TALLY: u8 = b'C';
 const PAGE: u8 = b'P';
 const OUTBOX: u8 = b'Q';
 const DEAD_LETTER: u8 = b'X';
+const AWAITING_REPLAY: u8 = b'x';
 pub(crate) const TRANSITION: u8 = b'T';
 const IDEMPOTENCY: u8 = b'I';
 const IDEMPOTENCY_ENDS: u8 = b'i';
@@ -237,6 +238,15 @@ pub(crate) fn dead_letter(id: u64) -> Key {
 
 pub(crate) fn all_dead_letters() -> Key {
     key(DEAD_LETTER, &[])
+}
+
+/// A dead letter that can be read again and was not yet.
+pub(crate) fn awaiting_replay(id: u64) -> Key {
+    key(AWAITING_REPLAY, &[&id.to_be_bytes()])
+}
+
+pub(crate) fn all_awaiting_replay() -> Key {
+    key(AWAITING_REPLAY, &[])
 }
 
 /// Transitions of alerts, in order of time.

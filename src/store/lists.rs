@@ -7,6 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::keys;
+use crate::store::letters::shortened;
 use crate::store::read::Reader;
 use crate::store::records::{DeadLetter, Head, OneOrMore, PageState, Seen, Transition};
 use std::ops::ControlFlow;
@@ -320,7 +321,7 @@ pub fn read_alert_cursor(text: &str) -> Option<(Timestamp, Fingerprint)> {
     ))
 }
 
-/// Dead letters with their numbers, newest first, below `before`.
+/// Dead letters with their numbers, newest first, below `before`; of long items the start.
 pub fn dead_letters(
     reader: &Reader<'_>,
     before: Option<u64>,
@@ -342,7 +343,7 @@ pub fn dead_letters(
                 return Ok(ControlFlow::Break(()));
             }
             page.items
-                .extend(keys::last_number(key).map(|id| (id, letter)));
+                .extend(keys::last_number(key).map(|id| (id, shortened(letter))));
             Ok(ControlFlow::Continue(()))
         },
     )?;

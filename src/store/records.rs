@@ -8,7 +8,7 @@ use crate::domain::time::{Served, Timestamp};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -231,8 +231,69 @@ pub struct DeadLetter {
     pub kind: String,
     pub reason: String,
     pub path: String,
-    /// The item, cut to a limit.
+    /// The item, cut to a limit; of what is not in an envelope, the whole body.
     pub item: String,
+    /// What the item lacks of what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<Lack>,
+    /// What stands before the item and after it in a body that can be read again; none where there is no such body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<(String, String)>,
+    /// What the kind of its source reads besides a body: headers, and parameters of the address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<(String, String)>,
+    /// That it was read again, and taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
+}
+
+/// Why what is kept of something that was sent is less than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// What may hold rows of data.
+    Rows,
+    /// What was longer than is kept.
+    End,
+    /// What was no text.
+    Text,
+}
+
+/// What came of reading a dead letter again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    pub at: Timestamp,
+    pub by: String,
+    pub accepted: usize,
+    pub rejected: usize,
+    pub opened: BTreeSet<u64>,
+    pub joined: BTreeSet<u64>,
+}
+
+impl DeadLetter {
+    /// The body that is read again, or why there is none.
+    pub fn body(&self) -> Result<String, NoBody> {
+        match (self.lacks, &self.around) {
+            (Some(lack), _) => Err(NoBody::Lacks(lack)),
+            (None, None) => Err(NoBody::NotAlone),
+            (None, Some((before, after))) => Ok([before, self.item.as_str(), after].concat()),
+        }
+    }
+}
+
+/// Why a dead letter cannot be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoBody {
+    #[error("{}", match .0 {
+        Lack::Rows => "what may hold rows of data was left out of it",
+        Lack::End => "it was longer than is kept",
+        Lack::Text => "not all of it was text",
+    })]
+    Lacks(Lack),
+    #[error("it cannot be read without what came with it, which was not kept")]
+    NotAlone,
 }
 
 /// What became of an alert at an instant.

@@ -131,11 +131,17 @@ fn remove_alert(tx: &mut Tx<'_, '_>, key: Key, fingerprint: Fingerprint) -> Resu
 fn remove_dead_letters(tx: &mut Tx<'_, '_>, kept: u64) -> Result<usize, Error> {
     let last = tx.get::<u64>(&keys::meta("dead_letter"))?.unwrap_or(0);
     let first_kept = last.saturating_sub(kept).saturating_add(1);
-    remove_range(
+    let awaiting = remove_range(
+        tx,
+        &keys::all_awaiting_replay(),
+        &keys::awaiting_replay(first_kept),
+    )?;
+    let letters = remove_range(
         tx,
         &keys::all_dead_letters(),
         &keys::dead_letter(first_kept),
-    )
+    )?;
+    Ok(awaiting + letters)
 }
 
 fn remove_idempotency(tx: &mut Tx<'_, '_>, now: Timestamp) -> Result<usize, Error> {

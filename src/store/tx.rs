@@ -503,6 +503,9 @@ impl<'t, 's> Tx<'t, 's> {
     pub fn put_dead_letter(&mut self, letter: &DeadLetter) -> Result<u64, Error> {
         let id = self.next(Counter::DeadLetter)?;
         self.put(keys::dead_letter(id), letter);
+        if letter.body().is_ok() {
+            self.put(keys::awaiting_replay(id), &letter.source);
+        }
         Ok(id)
     }
 

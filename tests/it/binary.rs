@@ -414,6 +414,64 @@ async fn a_journal_that_was_damaged_in_the_middle_is_refused_with_its_place_unti
 }
 
 #[tokio::test]
+async fn dead_letters_are_listed_shown_and_replayed_from_the_command_line() {
+    let home = Home::new();
+    let wrong = "[sources.prod]\nkind = \"check\"\n";
+    let config = std::fs::read_to_string(home.config().join("watchkeeper.toml")).expect("a file");
+    home.write("watchkeeper.toml", &format!("{config}{wrong}"));
+    let daemon = home.serve().await;
+    assert_eq!(
+        stdout(&as_client(&home, &daemon, &["dead-letters", "list"])),
+        "no dead letters\n"
+    );
+    for name in ["Down", "Slow"] {
+        let (status, _) = daemon.post("/hooks/prod", &firing(name)).await;
+        assert_eq!(status, 400);
+    }
+    let ends_with = |arguments: &[&str], code: i32| {
+        let output = as_client(&home, &daemon, arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        format!("{}{}", stdout(&output), stderr(&output))
+    };
+    let listed = ends_with(&["dead-letters", "list"], 0);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("#2     20"), "{listed}");
+    assert!(
+        lines[1].ends_with(
+            "Z prod (waits for a replay) $.checks: a list of checks is wanted, found nothing"
+        ),
+        "{listed}"
+    );
+    assert_eq!(
+        ends_with(&["dead-letters", "replay", "1"], 1),
+        "error: a list of checks is wanted, found nothing (422 Unprocessable Entity)\n"
+    );
+    let all = ["dead-letters", "replay", "--source", "prod", "--by", "ana"];
+    assert_eq!(
+        ends_with(&all, 1),
+        "replayed 0, failed 2, left 0\n\
+         #1     $.checks: a list of checks is wanted, found nothing\n\
+         #2     $.checks: a list of checks is wanted, found nothing\n"
+    );
+    home.write(
+        "watchkeeper.toml",
+        &format!("{config}{}", wrong.replace("check", "alertmanager")),
+    );
+    assert_eq!(daemon.post("/api/v1/reload", &json!({})).await.0, 200);
+    assert_eq!(ends_with(&all, 0), "replayed 2, failed 0, left 0\n");
+    let shown = ends_with(&["dead-letters", "show", "1"], 0);
+    assert!(shown.contains(" prod (replayed by ana at 20"), "{shown}");
+    assert!(shown.contains("\"alertname\":\"Down\""), "{shown}");
+    assert_eq!(daemon.list("incidents").await.len(), 2);
+    let logged = daemon.says("a dead letter was replayed").await;
+    assert!(logged.contains("letter.id=1"), "{logged}");
+    assert_eq!(
+        ends_with(&["dead-letters", "replay"], 2).lines().next(),
+        Some("error: the following required arguments were not provided:")
+    );
+}
+
+#[tokio::test]
 async fn incidents_are_worked_on_from_the_command_line() {
     let home = Home::new();
     home.write(

@@ -22,8 +22,8 @@ use watchkeeper::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
 use watchkeeper::domain::time::{Served, Timestamp};
 use watchkeeper::domain::verification::{CheckResult, Plan};
 use watchkeeper::store::records::{
-    Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, PageRecord, PageState,
-    Pending, Quarantined, Seen, Transition,
+    Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
+    PageState, Pending, Quarantined, Replayed, Seen, Transition,
 };
 
 const EVENTS: &str = include_str!("fixtures/golden/events-1.jsonl");
@@ -549,9 +549,38 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             reason: "status is missing".to_owned(),
             path: "$.alerts[0]".to_owned(),
             item: "{}".to_owned(),
+            lacks: None,
+            around: None,
+            headers: Vec::new(),
+            query: Vec::new(),
+            replayed: None,
         };
         same(text, &letter);
     });
+    check("dead_letter_replayed", &|text| {
+        let letter = DeadLetter {
+            at: nine(),
+            source: "ge".to_owned(),
+            kind: "check".to_owned(),
+            reason: "status is missing".to_owned(),
+            path: "$.alerts[0]".to_owned(),
+            item: "{}".to_owned(),
+            lacks: Some(Lack::Rows),
+            around: Some(("[".to_owned(), "]".to_owned())),
+            headers: vec![("ce-id".to_owned(), "1".to_owned())],
+            query: vec![("owner".to_owned(), "ana".to_owned())],
+            replayed: Some(Replayed {
+                at: nine(),
+                by: "ana".to_owned(),
+                accepted: 2,
+                rejected: 1,
+                opened: BTreeSet::from([12]),
+                joined: BTreeSet::from([7]),
+            }),
+        };
+        same(text, &letter);
+    });
+    check("awaiting_replay", &|text| same(text, &"ge".to_owned()));
     check("quarantined", &|text| {
         let why = "a panic".to_owned();
         let known = Quarantined {

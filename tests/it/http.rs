@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod commands;
+mod dead_letters;
 mod health;
 mod hooks;
 mod links;

@@ -363,7 +363,7 @@ fn a_bad_alert_is_rejected_with_its_place_and_the_others_are_kept() {
         let kept = "firing {alertname=\"Good\"} starts=- ends=-";
         let rejected = format!("rejected {path}: {reason}");
         assert_eq!(lines(&parsed), [kept, kept, &rejected]);
-        assert!(parsed.rejected[0].item.len() <= 8 * 1024 + "…".len());
+        assert!(parsed.rejected[0].item.len() <= 256 * 1024 + "…".len());
     }
     let parsed = read(
         Kind::Alertmanager,

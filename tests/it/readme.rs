@@ -328,7 +328,11 @@ fn commands(of: &str) -> BTreeSet<String> {
 #[test]
 fn every_command_is_in_the_readme_and_no_other() {
     let readme = readme();
-    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+    let is_word = |word: &&str| {
+        let mut chars = word.chars();
+        chars.next().is_some_and(|c| c.is_ascii_lowercase())
+            && chars.all(|c| c.is_ascii_lowercase() || c == '-')
+    };
     let told: BTreeSet<String> = rows(section(&readme, "## Command line"))
         .into_iter()
         .filter_map(|row| quoted(&row[0]).into_iter().next())

@@ -3,8 +3,8 @@
 use super::{PRIVATE, content, envelope, moved};
 use crate::domain::alert::{Fingerprint, Outcome, Said, Sighting};
 use crate::domain::time::Timestamp;
-use crate::ingest::json::{self, Bad};
-use crate::ingest::{MAX_ITEM_BYTES, Notes, Parsed, Rejected};
+use crate::ingest::json::Bad;
+use crate::ingest::{Notes, Parsed, Rejected};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,11 +43,11 @@ pub(super) fn read(events: &[&RawValue], now: Timestamp) -> Parsed {
                 // Of several no scope is that of the others' checks.
                 parsed.scope = found.scope.filter(|_| events.len() == 1);
             }
-            Err(bad) => parsed.rejected.push(Rejected {
-                path: format!("${place}{}", bad.path),
-                reason: bad.reason,
-                item: json::compact_without(&PRIVATE, event, MAX_ITEM_BYTES),
-            }),
+            Err(bad) => {
+                let path = format!("${place}{}", bad.path);
+                let rejected = Rejected::new(path, bad.reason, event, &PRIVATE);
+                parsed.rejected.push(rejected.alone());
+            }
         }
     }
     parsed.sightings = without_overtaken(sightings);

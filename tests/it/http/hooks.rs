@@ -207,6 +207,9 @@ fn a_dead_letter_has_its_time_source_kind_and_item() {
             "path": "$.alerts[0].status",
             "reason": "one of firing, resolved is wanted, found \"x\"",
             "item": "{\"status\":\"x\"}",
+            "cut": false,
+            "replayable": true,
+            "replayed": null,
         }] })
     );
 }

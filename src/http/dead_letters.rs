@@ -1,0 +1,223 @@
+//! Dead letters: what was received and could not be used, and that it is read again after a fix.
+
+use crate::http::auth::Source;
+use crate::http::body::Command;
+use crate::http::commands::{Commander, OnlyBy};
+use crate::http::hooks::{note, read, report};
+use crate::http::incidents::limit;
+use crate::http::params::{Path, Query};
+use crate::http::problem::Problem;
+use crate::http::{Site, auth::Actor, view};
+use crate::ingest::Post;
+use crate::store::commands::Caller;
+use crate::store::engine::Class;
+use crate::store::letters::{self, Unreplayed, replayable};
+use crate::store::records::DeadLetter;
+use crate::store::{Store, lists};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Letters that one call reads again.
+const REPLAYED_MAX: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlainQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// What was received and could not be used, newest first; of long items the start.
+pub async fn list(
+    _actor: Actor,
+    State(store): State<Store>,
+    Query(query): Query<PlainQuery>,
+) -> Result<Json<Value>, Problem> {
+    let limit = limit(query.limit)?;
+    let before = cursor(query.cursor.as_deref())?;
+    let page = store
+        .look(move |reader| lists::dead_letters(reader, before, limit))
+        .await?;
+    let items = page
+        .items
+        .iter()
+        .map(|(id, letter)| view::dead_letter(*id, letter))
+        .collect();
+    Ok(Json(view::list("dead_letters", items, page.next)))
+}
+
+fn cursor(text: Option<&str>) -> Result<Option<u64>, Problem> {
+    let read = |text: &str| {
+        text.parse()
+            .map_err(|_not_a_number| Problem::bad_request(format!("bad cursor \"{text}\"")))
+    };
+    text.map(read).transpose()
+}
+
+/// One letter with all that is kept of it.
+pub async fn show(
+    _actor: Actor,
+    Path(id): Path<u64>,
+    State(store): State<Store>,
+) -> Result<Json<Value>, Problem> {
+    let found = store
+        .look(move |reader| letters::letter(reader, id))
+        .await?;
+    let letter = found.ok_or(Unreplayed::NoSuchLetter(id))?;
+    Ok(Json(whole(id, &letter)))
+}
+
+/// A letter with what is read besides its item.
+fn whole(id: u64, letter: &DeadLetter) -> Value {
+    let mut shown = view::dead_letter(id, letter);
+    if let Some(shown) = shown.as_object_mut() {
+        let around = letter.around.as_ref();
+        shown.insert("around".to_owned(), json!(around));
+        shown.insert("headers".to_owned(), pairs(&letter.headers));
+        shown.insert("query".to_owned(), pairs(&letter.query));
+        let why_not = letter.body().err().map(|why| why.to_string());
+        shown.insert("not_replayable_because".to_owned(), json!(why_not));
+    }
+    shown
+}
+
+fn pairs(pairs: &[(String, String)]) -> Value {
+    let pairs = pairs.iter();
+    Value::Object(
+        pairs
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect(),
+    )
+}
+
+/// Reads one again, as if its source had sent it now.
+pub async fn replay(
+    Path(id): Path<u64>,
+    State(site): State<Site>,
+    commander: Commander,
+    Command(body): Command<OnlyBy>,
+) -> Result<Json<Value>, Problem> {
+    let caller = commander.caller(body.by())?;
+    let letter = replay_one(&site, id, &caller).await?;
+    Ok(Json(whole(id, &letter)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfSource {
+    source: String,
+    cursor: Option<String>,
+}
+
+/// Reads the letters of one source again, the oldest first: so many in one call, and it says how many are left.
+pub async fn replay_all(
+    State(site): State<Site>,
+    commander: Commander,
+    Query(query): Query<OfSource>,
+    Command(body): Command<OnlyBy>,
+) -> Result<Json<Value>, Problem> {
+    let caller = commander.caller(body.by())?;
+    let after = cursor(query.cursor.as_deref())?.unwrap_or(0);
+    let name = query.source;
+    // Said before anything is done: each of its letters would say the same.
+    source_of(&site, &name)?;
+    let awaiting = site
+        .store
+        .look(move |reader| letters::awaiting(reader, &name, after, REPLAYED_MAX))
+        .await?;
+    let (mut replayed, mut failed) = (Vec::new(), Vec::new());
+    for id in awaiting.first {
+        match replay_one(&site, id, &caller).await {
+            Ok(_letter) => replayed.push(id),
+            Err(problem) if is_of_the_letter(&problem) => {
+                failed.push(json!({ "id": id, "reason": problem.reason() }));
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(Json(json!({
+        "replayed": replayed,
+        "failed": failed,
+        "left": awaiting.n_more,
+        "next": awaiting.next.map(|next| next.to_string()),
+    })))
+}
+
+/// Whether another letter may go better.
+fn is_of_the_letter(problem: &Problem) -> bool {
+    matches!(
+        problem.code(),
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::NOT_FOUND
+    )
+}
+
+/// Once this returns, the letter is marked, and what was taken of it survives a crash.
+async fn replay_one(site: &Site, id: u64, caller: &Caller) -> Result<DeadLetter, Problem> {
+    let found = site
+        .store
+        .look(move |reader| letters::letter(reader, id))
+        .await?;
+    let letter = replayable(id, found)?;
+    let body = letter
+        .body()
+        .map_err(|why| Unreplayed::NoBody { id, why })?;
+    let (name, now) = (letter.source.clone(), caller.now);
+    let source = source_of(site, &name)?;
+    let is_whole = letter
+        .around
+        .as_ref()
+        .is_some_and(|(before, after)| before.is_empty() && after.is_empty());
+    // What stands around an item is of one kind; a whole body may have been sent to a source of the wrong kind.
+    if !is_whole && source.kind.as_str() != letter.kind {
+        let detail = format!(
+            "dead letter {id} is an item of kind {}, and source \"{name}\" is of kind {} now",
+            letter.kind, source.kind
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let post = Post {
+        body: body.as_bytes(),
+        headers: &letter.headers,
+        query: &letter.query,
+        now,
+    };
+    let unusable =
+        |reason: &str, path: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason).at(path);
+    let parsed = read(&source, &post).map_err(|bad| unusable(&bad.reason, &bad.path))?;
+    let n_told = parsed.sightings.len() + parsed.acknowledged.len();
+    // It would be a dead letter once more.
+    if let (0, Some(bad)) = (n_told - parsed.n_own_passes, parsed.rejected.first()) {
+        return Err(unusable(&bad.reason, &bad.path));
+    }
+    note(&name, &parsed);
+    let report = report(&name, source.kind, &post, parsed);
+    let (by, in_force) = (caller.by.clone(), caller.in_force.clone());
+    let replayed = site.store.transact(Class::Intake, move |tx| {
+        letters::replay(tx, id, &report, &by, &in_force, now)
+    });
+    let (recorded, letter) = replayed.await?;
+    source.counters.count(&name, 0, 0, &recorded);
+    tracing::info!(
+        letter.id = id,
+        source = name,
+        by = caller.by,
+        opened = ?recorded.opened,
+        joined = ?recorded.joined,
+        "a dead letter was replayed"
+    );
+    Ok(letter)
+}
+
+fn source_of(site: &Site, name: &str) -> Result<Arc<Source>, Problem> {
+    let found = site.live.load().access.source(name).cloned();
+    found.ok_or_else(|| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            format!("there is no source \"{name}\" any more"),
+        )
+    })
+}
