@@ -14,6 +14,7 @@ use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
 use crate::http::body::Memory;
 use crate::http::connection;
 use crate::http::entrance::Entrance;
+use crate::http::gate::Gate;
 use crate::http::health::Metrics;
 use crate::http::reload::{Reload, Reloaded};
 use crate::http::{LiveSite, Parts, Site};
@@ -137,6 +138,7 @@ pub async fn serve(
         reload: reload.clone(),
         metrics: Metrics::new(move || metrics.render()),
         memory: Memory::default(),
+        gate: Gate::new(clock.clone()),
         clock,
     });
     tasks.spawn(answer(listener, Entrance::new(site), ending.clone()));

@@ -8,11 +8,13 @@ pub mod commands;
 pub mod connection;
 pub mod dead_letters;
 pub mod entrance;
+pub mod gate;
 pub mod health;
 pub mod hooks;
 pub mod incidents;
 pub mod lists;
 pub mod oncall;
+pub mod opsgenie;
 pub mod params;
 pub mod ping;
 pub mod problem;
@@ -34,7 +36,7 @@ use arc_swap::{ArcSwap, Guard};
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{get, patch, post, put};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -66,6 +68,7 @@ pub struct Parts {
     pub reload: Reload,
     pub metrics: health::Metrics,
     pub memory: body::Memory,
+    pub gate: gate::Gate,
     pub clock: Clock,
 }
 
@@ -181,7 +184,10 @@ fn router(site: Site) -> Router {
         .route("/reload", post(reload::reload))
         .route("/backup", post(health::backup));
     let router = Router::new()
-        .route("/hooks/{source}", post(hooks::receive))
+        .route(
+            "/hooks/{source}",
+            post(hooks::receive).options(hooks::handshake),
+        )
         .route(
             "/hooks/{source}/api/v2/alerts",
             post(api_v2::alerts_of_source),
@@ -198,8 +204,12 @@ fn router(site: Site) -> Router {
         .route("/api/v2/alerts", post(api_v2::alerts))
         .route("/api/v2/status", get(api_v2::status))
         .route("/v2/enqueue", post(vendors::enqueue))
-        .route("/v2/alerts", post(vendors::create))
-        .route("/v2/alerts/{alias}", delete(vendors::delete))
+        .route("/v2/alerts", get(opsgenie::list).post(vendors::create))
+        .route("/v2/alerts/requests/{id}", get(opsgenie::outcome))
+        .route(
+            "/v2/alerts/{alias}",
+            get(opsgenie::show).delete(vendors::delete),
+        )
         .route(
             "/v2/alerts/{alias}/{action}",
             post(vendors::change).put(vendors::change),

@@ -250,6 +250,17 @@ pub fn routing_key(body: &[u8]) -> Result<String, Unusable> {
     read().map_err(Bad::unusable)
 }
 
+/// The labels of an alert that Opsgenie's API knows by this alias.
+pub fn opsgenie_identity(alias: &str) -> Labels {
+    opsgenie::identity(alias)
+}
+
+/// The priority that an alert of Opsgenie's is given.
+pub fn opsgenie_priority(body: &[u8]) -> Result<String, Unusable> {
+    let (root, _flag) = json::read(body)?;
+    opsgenie::given_priority(&root).map_err(Bad::unusable)
+}
+
 /// The same by the reader that tells what is wrong and where.
 fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     // The body of such an event is its data alone, which may be none, or no JSON.

@@ -140,11 +140,13 @@
 //!   - `http/connection.rs`: Connections
 //!   - `http/dead_letters.rs`: Dead letters
 //!   - `http/entrance.rs`: What every request goes through, whatever its path
+//!   - `http/gate.rs`: The gate before sources
 //!   - `http/health.rs`: How the process is doing
 //!   - `http/hooks.rs`: What senders post
 //!   - `http/incidents.rs`: Incidents
 //!   - `http/lists.rs`: Lists beside incidents
 //!   - `http/oncall.rs`: Who is on call
+//!   - `http/opsgenie.rs`: What Opsgenie's API answers besides taking alerts
 //!   - `http/params.rs`: What stands in a path or a query
 //!   - `http/ping.rs`: Pings of heartbeats
 //!   - `http/problem.rs`: Errors as answers
@@ -245,6 +247,7 @@
 //!   - `store/sweep.rs`: Retention
 //!   - `store/tx.rs`: One transaction
 //!   - `store/watch.rs`: Watches
+//!   - `store/wish.rs`: What a sender wishes for the incident of an alert of its own
 //! - `telemetry.rs`: Logs and metrics
 //! - `toml_file.rs`: TOML with positions
 //!   - `toml_file/hide.rs`: Keeps secrets out of the lines that findings show, also where the line could not be read

@@ -38,6 +38,7 @@ mod queue;
 mod read;
 mod rows;
 mod tx;
+pub mod wish;
 
 pub use crate::store::error::Error;
 pub use crate::store::read::Reader;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 28] = [
+pub const METRICS: [(&str, Kind, &str); 29] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -50,6 +50,11 @@ pub const METRICS: [(&str, Kind, &str); 28] = [
         "watchkeeper_unauthorized_total",
         Kind::Counter,
         "requests with wrong or missing credentials, by source",
+    ),
+    (
+        "watchkeeper_rate_limited_total",
+        Kind::Counter,
+        "requests that were more than is taken, by source",
     ),
     (
         "watchkeeper_connections_refused_total",

@@ -13,6 +13,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::http::Current;
 use crate::http::auth::{Access, Credential, Door, Role, Source, Token};
+use crate::http::gate::Network;
 use crate::pager::{ChannelSpec, Channels, Tls as PagerTls};
 use crate::rules::{Context, LoadedRules, load_builtin, load_dir};
 use crate::store::InForce;
@@ -190,17 +191,20 @@ fn access(config: &Config) -> Access {
         let credentials = source.auth.iter().map(credential).collect();
         (
             name.clone(),
-            Arc::new(Source::new(source.kind, credentials)),
+            Arc::new(Source::new(source.kind, credentials).at_most(source.rate)),
         )
     });
     let heartbeats = config.heartbeats.iter().map(|(name, heartbeat)| {
         let credentials = heartbeat.auth.iter().map(credential).collect();
         (name.clone(), Arc::new(Door(credentials)))
     });
+    let proxies = config.server.trusted_proxies.iter();
+    let proxies = proxies.map(|network| Network::new(network.address, network.bits));
     Access {
         tokens: tokens.collect(),
         sources: sources.collect(),
         heartbeats: heartbeats.collect(),
+        proxies: proxies.collect(),
     }
 }
 

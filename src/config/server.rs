@@ -2,7 +2,8 @@
 
 use crate::toml_file::{Section, Value};
 use chrono_tz::Tz;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -13,6 +14,54 @@ pub struct Server {
     pub zone: Tz,
     /// Of one request, unpacked.
     pub max_body_bytes: usize,
+    /// Who says truly, in `X-Forwarded-For`, whom a request comes from.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// Addresses that have their first bits in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub address: IpAddr,
+    pub bits: u32,
+}
+
+/// A reverse proxy on this machine.
+const LOOPBACK: [Network; 2] = [
+    Network {
+        address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+        bits: 8,
+    },
+    Network {
+        address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+        bits: 128,
+    },
+];
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || {
+            format!("an address or a network such as \"10.0.0.0/8\" is wanted, found \"{text}\"")
+        };
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_not_one| wanted())?;
+        let all = match address {
+            IpAddr::V4(_) => Ipv4Addr::BITS,
+            IpAddr::V6(_) => Ipv6Addr::BITS,
+        };
+        let bits = match bits {
+            Some(bits) => bits.parse().map_err(|_no_number| wanted())?,
+            None => all,
+        };
+        if bits > all {
+            return Err(wanted());
+        }
+        Ok(Self { address, bits })
+    }
 }
 
 const DEFAULT_PORT: u16 = 9095;
@@ -42,6 +91,13 @@ pub(super) fn read(section: Section<'_>, has_tokens: bool) -> Server {
             .get("max_body")
             .and_then(Value::size)
             .unwrap_or(DEFAULT_MAX_BODY_BYTES),
+        trusted_proxies: match section.get("trusted_proxies") {
+            Some(value) => {
+                let items = value.list().unwrap_or_default().into_iter();
+                items.filter_map(Value::parsed).collect()
+            }
+            None => LOOPBACK.to_vec(),
+        },
     };
     if let Some(written) = written
         && !server.is_on_loopback()

@@ -5,7 +5,7 @@ use crate::config::secrets::secret;
 use crate::config::server::Server;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Algorithm, Encoding, Freshness, Piece, Scheme, WITHIN, pieces};
-use crate::domain::source::Kind;
+use crate::domain::source::{Kind, Rate};
 use crate::toml_file::{Name, Section, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +17,7 @@ pub struct Source {
     pub auth: Vec<SourceAuth>,
     /// How long an alert of it may fire without being heard of.
     pub stale_after: Option<Duration>,
+    pub rate: Option<Rate>,
 }
 
 /// How a sender proves who it is.
@@ -46,6 +47,9 @@ pub enum SourceAuth {
     },
 }
 
+/// Of a rate.
+const MAX_REQUESTS: u32 = 1_000_000;
+
 const AUTH_WANTED: &str = "\"none\" or a table with one of bearer, basic, header, hmac, query";
 
 pub(super) fn read(
@@ -63,6 +67,7 @@ pub(super) fn read(
                     kind,
                     auth: vec![SourceAuth::None],
                     stale_after: None,
+                    rate: None,
                 },
             )
         };
@@ -97,12 +102,27 @@ fn read_one(
     }
     let auth = auth_of(&section, kind, server, "a source", environment);
     let stale_after = section.get("stale_after").and_then(Value::lasting);
+    let rate = section.get("rate").and_then(rate);
     section.not_yet("mapping");
     section.done();
     Some(Source {
         kind: kind?,
         auth: auth?,
         stale_after,
+        rate,
+    })
+}
+
+fn rate(value: Value<'_>) -> Option<Rate> {
+    let section = value.section()?;
+    let requests = section
+        .required("requests")
+        .and_then(|value| value.integer(1..=MAX_REQUESTS));
+    let within = section.required("within").and_then(Value::lasting);
+    section.done();
+    Some(Rate {
+        requests: requests?,
+        within: within?,
     })
 }
 

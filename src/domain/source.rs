@@ -6,6 +6,12 @@ use std::time::Duration;
 
 /// How long an alert may fire without being heard of, where its sender says again and again that it fires.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How often something may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub requests: u32,
+    pub within: Duration,
+}
 
 /// The format a source speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,14 +4,15 @@ use crate::domain::source::Kind;
 use crate::http::Site;
 use crate::http::auth::{Actor, Admission, Role, Source};
 use crate::http::body;
-use crate::http::hooks::{record_parsed, refuse, unauthorized};
+use crate::http::gate::{Wrong, client};
+use crate::http::hooks::{record_parsed, refuse};
 use crate::http::params::Path;
 use crate::http::problem::Problem;
 use crate::ingest::Post;
 use crate::ingest::postable::{self, Fault};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -24,14 +25,25 @@ const ORIGINAL: &str = "route:\n  receiver: watchkeeper\nreceivers:\n- name: wat
 /// `POST /api/v2/alerts`: the source is told by the credentials that the request shows.
 pub async fn alerts(State(site): State<Site>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let found = site
-        .live
-        .load()
-        .access
-        .source_shown(Kind::Alertmanager, &head);
+    let kind = Kind::Alertmanager;
+    let live = site.live.load();
+    let client = client(&head, &live.access.proxies);
+    let found = live.access.source_shown(kind, &head);
+    drop(live);
+    if let Err(problem) = site.gate.admit(kind.as_str(), client) {
+        return problem.into_response();
+    }
     match found {
         Some((name, source)) => take(&site, &name, &source, &head, body).await,
-        None => unauthorized("alertmanager").into_response(),
+        None => {
+            let wrong = match head.headers.contains_key(AUTHORIZATION) {
+                true => Wrong::Unknown,
+                false => Wrong::Missing,
+            };
+            site.gate
+                .wrong(kind.as_str(), wrong, client)
+                .into_response()
+        }
     }
 }
 
@@ -42,13 +54,22 @@ pub async fn alerts_of_source(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let found = site.live.load().access.source(&name).map(Arc::clone);
+    let live = site.live.load();
+    let client = client(&head, &live.access.proxies);
+    let found = live.access.source(&name).map(Arc::clone);
+    drop(live);
     let Some(source) = found.filter(|source| source.kind == Kind::Alertmanager) else {
         let detail = format!("there is no source \"{name}\" of the kind alertmanager");
         return Problem::not_found(detail).into_response();
     };
+    if let Err(problem) = site.gate.admit(&name, client) {
+        return problem.into_response();
+    }
     if source.admits(&head) != Admission::Yes {
-        return unauthorized(&name).into_response();
+        return site
+            .gate
+            .wrong(&name, source.wrong(&head), client)
+            .into_response();
     }
     take(&site, &name, &source, &head, body).await
 }
@@ -60,6 +81,9 @@ async fn take(
     head: &Parts,
     body: axum::body::Body,
 ) -> Response {
+    if let Err(problem) = site.gate.takes(name, source.rate) {
+        return problem.into_response();
+    }
     if let Some(found) = other_media_type(&head.headers) {
         let message =
             format!("unsupported media type {found:?}, only [application/json] are allowed");

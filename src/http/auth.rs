@@ -2,12 +2,13 @@
 
 use crate::domain::secret::Secret;
 use crate::domain::signature::Scheme;
-use crate::domain::source::Kind;
+use crate::domain::source::{Kind, Rate};
 use crate::domain::time::Timestamp;
 use crate::http::Site;
+use crate::http::gate::{Network, Wrong};
 use crate::http::hooks::Counters;
 use crate::http::problem::Problem;
-use crate::http::signature::is_signed;
+use crate::http::signature::{Signed, signed};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -67,6 +68,8 @@ pub struct Door(pub Vec<Credential>);
 pub struct Source {
     pub kind: Kind,
     pub door: Door,
+    /// How often it may send; none where it may as often as it likes.
+    pub rate: Option<Rate>,
     pub(super) counters: Counters,
 }
 
@@ -75,8 +78,14 @@ impl Source {
         Self {
             kind,
             door: Door(credentials),
+            rate: None,
             counters: Counters::default(),
         }
+    }
+
+    /// The same, no more often than that.
+    pub fn at_most(self, rate: Option<Rate>) -> Self {
+        Self { rate, ..self }
     }
 }
 
@@ -88,6 +97,8 @@ pub struct Access {
     pub sources: BTreeMap<String, Arc<Source>>,
     /// How pings of heartbeats prove whose they are.
     pub heartbeats: BTreeMap<String, Arc<Door>>,
+    /// Who says truly whom a request comes from.
+    pub proxies: Vec<Network>,
 }
 
 /// Who makes a request.
@@ -247,15 +258,27 @@ impl Door {
         holds
     }
 
-    /// Whether a body is signed as one of its credentials says.
-    pub fn has_signed(&self, head: &Parts, body: &[u8], now: Timestamp) -> bool {
-        let mut holds = false;
+    /// What is wrong with a body that none of its credentials says is signed.
+    pub(super) fn is_unsigned(&self, head: &Parts, body: &[u8], now: Timestamp) -> Option<Wrong> {
+        let mut is = Signed::No;
         for credential in &self.0 {
             if let Credential::Signature { scheme, secret } = credential {
-                holds |= is_signed(scheme, secret, &head.headers, body, now);
+                is = is.or(signed(scheme, secret, &head.headers, body, now));
             }
         }
-        holds
+        match is {
+            Signed::Yes => None,
+            Signed::Late(off) => Some(Wrong::Late(off)),
+            Signed::No => Some(self.wrong(head)),
+        }
+    }
+
+    /// What is wrong with a request that shows nothing that is right.
+    pub(super) fn wrong(&self, head: &Parts) -> Wrong {
+        match self.0.iter().any(|one| one.is_shown(head)) {
+            true => Wrong::Unknown,
+            false => Wrong::Missing,
+        }
     }
 }
 
@@ -269,6 +292,21 @@ pub enum Admission {
 }
 
 impl Credential {
+    /// Whether there is something in its place.
+    fn is_shown(&self, head: &Parts) -> bool {
+        let has = |name: &str| head.headers.contains_key(name);
+        match self {
+            Self::Open => false,
+            Self::Bearer(_) | Self::Basic { .. } => has(AUTHORIZATION.as_str()),
+            Self::Header { name, .. } => has(name),
+            Self::Signature { scheme, .. } => has(&scheme.header),
+            Self::Query { name, .. } => {
+                let all = parameters(&head.uri);
+                all.iter().any(|(known, _)| known == name)
+            }
+        }
+    }
+
     fn holds(&self, head: &Parts) -> bool {
         let headers = &head.headers;
         match self {

@@ -1,6 +1,7 @@
 //! Connections: how many there may be, how long each may take, and what it may hold in memory meanwhile.
 
 use crate::http::entrance::Entrance;
+use crate::http::gate::Peer;
 use crate::http::problem::RETRY_AFTER_SECONDS;
 use axum::body::Body;
 use axum::http::Request;
@@ -110,7 +111,11 @@ pub async fn serve(stream: TcpStream, entrance: Entrance, ending: CancellationTo
         },
         () = ending.cancelled() => return,
     }
-    let answering = service_fn(|request: Request<Incoming>| {
+    let peer = stream.peer_addr().map(|address| Peer(address.ip())).ok();
+    let answering = service_fn(|mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let answer = entrance.answer(request.map(Body::new));
         Box::pin(async { Ok::<_, Infallible>(answer.await) })
     });

@@ -1,13 +1,14 @@
 //! What senders post. A 2xx means that everything it counts is on disk.
 
 use crate::domain::alert::Labels;
-use crate::domain::source::Kind;
+use crate::domain::source::{Kind, Rate};
 use crate::domain::time::Timestamp;
-use crate::http::Site;
 use crate::http::auth::{Admission, Source, parameters};
 use crate::http::body;
+use crate::http::gate::client;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
+use crate::http::{LiveSite, Site};
 use crate::ingest::{self, Around, Parsed, Post, Rejected, Unusable};
 use crate::store::engine::Class;
 use crate::store::intake::record;
@@ -16,7 +17,9 @@ use crate::store::report::{Recorded, Report, foreseen};
 use crate::store::{Failure, Store, Tx};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::ALLOW;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use metrics::Counter;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -26,6 +29,10 @@ use std::sync::{Arc, OnceLock};
 
 /// Bytes that one report may add to its rejected items so that each can be read again alone.
 const AROUND_MAX_BYTES: usize = 2 << 20;
+
+const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
+const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
 /// What became of a report.
 #[derive(Debug, Serialize)]
@@ -48,16 +55,23 @@ pub async fn receive(
         return Err(Problem::not_found(format!("there is no source \"{name}\"")));
     };
     let max_body_bytes = live.max_body_bytes;
+    let client = client(&head, &live.access.proxies);
     // Not held while a sender takes its time.
     drop(live);
+    site.gate.admit(&name, client)?;
     let admission = source.admits(&head);
-    if admission == Admission::No {
-        return Err(unauthorized(&name));
+    match admission {
+        Admission::No => return Err(site.gate.wrong(&name, source.wrong(&head), client)),
+        Admission::Yes => site.gate.takes(&name, source.rate)?,
+        Admission::IfSigned => {}
     }
     let body = body::read(body, max_body_bytes, &site.memory).await?;
     let now = site.clock.now();
-    if admission == Admission::IfSigned && !source.has_signed(&head, &body.bytes, now) {
-        return Err(unauthorized(&name));
+    if admission == Admission::IfSigned {
+        if let Some(wrong) = source.is_unsigned(&head, &body.bytes, now) {
+            return Err(site.gate.wrong(&name, wrong, client));
+        }
+        site.gate.takes(&name, source.rate)?;
     }
     let (headers, query) = match source.kind.is_told_by_its_body() {
         true => (Vec::new(), Vec::new()),
@@ -73,13 +87,42 @@ pub async fn receive(
     Ok(Json(taken.answer))
 }
 
-/// Counts it, and says no more than that it was wrong.
-pub(super) fn unauthorized(source: &str) -> Problem {
-    metrics::counter!("watchkeeper_unauthorized_total", "source" => source.to_owned()).increment(1);
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        format!("wrong or missing credentials for \"{source}\""),
-    )
+/// `OPTIONS`: whether a sender of events may send them here, and how often, as the webhooks of `CloudEvents` ask before they send
+/// any. Its consent is in the answer: an address to call back is not called.
+pub async fn handshake(
+    Path(name): Path<String>,
+    State(live): State<Arc<LiveSite>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let live = live.load();
+    let Some(source) = live.access.source(&name) else {
+        return Err(Problem::not_found(format!("there is no source \"{name}\"")));
+    };
+    let allow = (ALLOW, HeaderValue::from_static("POST"));
+    let origin = headers.get(REQUEST_ORIGIN);
+    let Some(origin) = origin.filter(|_| source.kind == Kind::Cloudevents) else {
+        let refused = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this path does not take this method",
+        );
+        return Ok(([allow], refused).into_response());
+    };
+    let rate = match source.rate {
+        Some(rate) => HeaderValue::from(per_minute(rate)),
+        None => HeaderValue::from_static("*"),
+    };
+    let consent = [
+        allow,
+        (ALLOWED_ORIGIN, origin.clone()),
+        (ALLOWED_RATE, rate),
+    ];
+    Ok((consent, StatusCode::OK).into_response())
+}
+
+/// At least one: none would be no consent.
+fn per_minute(rate: Rate) -> u64 {
+    let n = u128::from(rate.requests) * 60_000 / rate.within.as_millis().max(1);
+    u64::try_from(n).unwrap_or(u64::MAX).max(1)
 }
 
 /// What was taken of a post.

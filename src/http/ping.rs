@@ -1,15 +1,14 @@
 //! Pings of heartbeats: by any client that can fetch an address, and by what pings Opsgenie.
 
 use crate::domain::heartbeat::Ping;
-use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use crate::http::Site;
 use crate::http::auth::{Actor, Admission, Role, parameters};
 use crate::http::body;
-use crate::http::hooks::unauthorized;
+use crate::http::gate::client;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
-use crate::http::vendors::{genie_key, opsgenie_error, refused};
+use crate::http::vendors::{opsgenie_error, opsgenie_refused, opsgenie_source};
 use crate::http::view;
 use crate::store::Tx;
 use crate::store::engine::Class;
@@ -71,15 +70,20 @@ async fn take(
     let Some(door) = live.access.heartbeats.get(name).cloned() else {
         return Err(unknown(name));
     };
+    let max_body_bytes = live.max_body_bytes;
+    let client = client(&head, &live.access.proxies);
     drop(live);
-    if door.admits(&head) == Admission::No {
-        return Err(unauthorized(name));
+    site.gate.admit(name, client)?;
+    let admission = door.admits(&head);
+    if admission == Admission::No {
+        return Err(site.gate.wrong(name, door.wrong(&head), client));
     }
-    let max_body_bytes = site.live.load().max_body_bytes;
     let body = body::read(body, max_body_bytes, &site.memory).await?;
     let now = site.clock.now();
-    if door.admits(&head) == Admission::IfSigned && !door.has_signed(&head, &body.bytes, now) {
-        return Err(unauthorized(name));
+    if admission == Admission::IfSigned
+        && let Some(wrong) = door.is_unsigned(&head, &body.bytes, now)
+    {
+        return Err(site.gate.wrong(name, wrong, client));
     }
     let all = parameters(&head.uri);
     let run = all.into_iter().find(|(key, _)| key == "rid");
@@ -126,15 +130,13 @@ pub async fn opsgenie(
     State(site): State<Site>,
     request: Request,
 ) -> Response {
-    let key = genie_key(request.headers()).unwrap_or_default();
-    let live = site.live.load();
-    let is_known = live.access.source_of(Kind::Opsgenie, key).is_some();
-    let is_there = live.access.heartbeats.contains_key(&name);
-    drop(live);
-    let done = match (is_known, is_there) {
-        (false, _) => Err(unauthorized("opsgenie")),
-        (true, false) => return not_found(&name),
-        (true, true) => keep(&site, &name, Heard::of(Ping::Success), site.clock.now()).await,
+    let (head, _body) = request.into_parts();
+    let done = match opsgenie_source(&site, &head) {
+        Err(problem) => Err(problem),
+        Ok(_source) if !site.live.load().access.heartbeats.contains_key(&name) => {
+            return not_found(&name);
+        }
+        Ok(_source) => keep(&site, &name, Heard::of(Ping::Success), site.clock.now()).await,
     };
     match done {
         Ok(()) => {
@@ -145,13 +147,13 @@ pub async fn opsgenie(
             });
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
-        Err(problem) => refused(problem, StatusCode::UNPROCESSABLE_ENTITY, opsgenie_error),
+        Err(problem) => opsgenie_refused(problem),
     }
 }
 
 fn not_found(name: &str) -> Response {
-    let problem = Problem::not_found(format!("Heartbeat with name [{name}] does not exist"));
-    (StatusCode::NOT_FOUND, Json(opsgenie_error(&problem))).into_response()
+    let said = opsgenie_error(&format!("Heartbeat with name [{name}] does not exist"));
+    (StatusCode::NOT_FOUND, Json(said)).into_response()
 }
 
 /// `GET /api/v1/heartbeats`: all that are configured, by name.

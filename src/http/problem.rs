@@ -5,6 +5,7 @@ use crate::domain::phase::Output;
 use crate::store::commands::Refused;
 use crate::store::error::chain;
 use crate::store::letters::Unreplayed;
+use crate::store::wish::Unmet;
 use crate::store::{Error, Failure};
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -23,6 +24,9 @@ pub struct Problem(Box<Document>);
 struct Document {
     #[serde(skip)]
     code: StatusCode,
+    /// Seconds after which it may be tried again.
+    #[serde(skip)]
+    retry_after: Option<u64>,
     #[serde(rename = "type")]
     kind: &'static str,
     title: String,
@@ -43,6 +47,7 @@ impl Problem {
     pub fn new(code: StatusCode, detail: impl Into<String>) -> Self {
         Self(Box::new(Document {
             code,
+            retry_after: None,
             kind: "about:blank",
             title: code.canonical_reason().unwrap_or("Error").to_owned(),
             status: code.as_u16(),
@@ -83,6 +88,12 @@ impl Problem {
         self
     }
 
+    /// Of one that is 503: after how many seconds it may be tried again.
+    pub(super) fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
+    }
+
     fn failing() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -106,7 +117,11 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         if code == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            let after = match self.0.retry_after {
+                Some(seconds) => HeaderValue::from(seconds),
+                None => HeaderValue::from_static(RETRY_AFTER_SECONDS),
+            };
+            headers.insert(RETRY_AFTER, after);
         }
         if code == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -176,6 +191,22 @@ impl From<Failure<std::convert::Infallible>> for Problem {
             Failure::Store(error) => Self::from(&*error),
             Failure::Refused(never) => match never {},
         }
+    }
+}
+
+impl From<Failure<Unmet>> for Problem {
+    fn from(failure: Failure<Unmet>) -> Self {
+        let why = match failure {
+            Failure::Store(error) => return Self::from(&*error),
+            Failure::Refused(why) => why,
+        };
+        let code = match why {
+            Unmet::NoSuchAlert => StatusCode::NOT_FOUND,
+            Unmet::Resolved | Unmet::NoIncident | Unmet::Refused(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+        };
+        Self::new(code, why.to_string())
     }
 }
 

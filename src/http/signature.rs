@@ -2,31 +2,93 @@
 
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Algorithm, Encoding, Freshness, Piece, Scheme};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, show_span};
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
+use std::fmt;
+use std::time::Duration;
 
 /// A Unix time that is larger is one in milliseconds.
 const SECONDS_MAX: i64 = 100_000_000_000;
 
-/// Whether one of the signatures that came is that of the body. They are compared in constant time.
-pub(super) fn is_signed(
+/// Whether one of the signatures that came is that of the body, and of our time. They are compared in constant time, and of its time
+/// is told only whoever has the secret.
+pub(super) fn signed(
     scheme: &Scheme,
     secret: &Secret,
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(Freshness { header, within }) = &scheme.timestamp {
-        let at = text(header).and_then(|text| instant(text.trim()));
-        if at.is_none_or(|at| at.since(now).max(now.since(at)) > *within) {
-            return false;
+) -> Signed {
+    if !is_signed(scheme, secret, headers, body) {
+        return Signed::No;
+    }
+    let Some(Freshness { header, within }) = &scheme.timestamp else {
+        return Signed::Yes;
+    };
+    let text = headers.get(header).and_then(|value| value.to_str().ok());
+    let Some(at) = text.and_then(|text| instant(text.trim())) else {
+        return Signed::No;
+    };
+    let off = Off {
+        behind: now.since(at),
+        ahead: at.since(now),
+        within: *within,
+    };
+    match off.behind.max(off.ahead) <= *within {
+        true => Signed::Yes,
+        false => Signed::Late(off),
+    }
+}
+
+/// What a signature is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed {
+    Yes,
+    /// By whoever has the secret, at a time that is not ours.
+    Late(Off),
+    No,
+}
+
+impl Signed {
+    /// The better of two.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Late(off), _) | (_, Self::Late(off)) => Self::Late(off),
+            (Self::No, Self::No) => Self::No,
         }
     }
+}
+
+/// How far the time of a signature is from ours, and how far it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Off {
+    behind: Duration,
+    ahead: Duration,
+    within: Duration,
+}
+
+impl fmt::Display for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (by, side) = match self.behind > self.ahead {
+            true => (self.behind, "behind"),
+            false => (self.ahead, "ahead of"),
+        };
+        let whole = |span: Duration| show_span(Duration::from_secs(span.as_secs()));
+        let (by, within) = (whole(by), whole(self.within));
+        write!(
+            f,
+            "its time is {by} {side} ours, and at most {within} off is taken"
+        )
+    }
+}
+
+fn is_signed(scheme: &Scheme, secret: &Secret, headers: &HeaderMap, body: &[u8]) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(came) = text(&scheme.header) else {
         return false;
     };
@@ -138,7 +200,7 @@ mod tests {
             ("x-mlflow-signature", SIGNATURE),
         ]);
         let holds = |scheme: &Scheme, body: &str, now| {
-            is_signed(scheme, &secret, &sent, body.as_bytes(), now)
+            signed(scheme, &secret, &sent, body.as_bytes(), now) == Signed::Yes
         };
         assert!(holds(&mlflow(Some(())), BODY, now()));
         assert!(!holds(&mlflow(Some(())), &BODY.replace('1', "2"), now()));
@@ -149,21 +211,14 @@ mod tests {
             "where its time is not looked at"
         );
         let other = Secret::new("whsec-other");
-        assert!(!is_signed(
-            &mlflow(None),
-            &other,
-            &sent,
-            BODY.as_bytes(),
-            now()
-        ));
+        assert!(!is_signed(&mlflow(None), &other, &sent, BODY.as_bytes()));
         let mut without = sent.clone();
         without.remove("x-mlflow-delivery-id");
         assert!(!is_signed(
             &mlflow(None),
             &secret,
             &without,
-            BODY.as_bytes(),
-            now()
+            BODY.as_bytes()
         ));
     }
 
@@ -174,8 +229,7 @@ mod tests {
         let plain = "9aabe62d8fe5d651730480f8105e361c9f2395b16e380232bd1b525a51b8bebe";
         let timed = "342c52385019f6e4e4281bbf5ac8bae2cb99fc4eda69824d489fbf5d49cea58c";
         let bare = scheme("authorization", "", Encoding::Hex, "{body}");
-        let holds =
-            |scheme: &Scheme, sent: &HeaderMap| is_signed(scheme, &secret, sent, body, now());
+        let holds = |scheme: &Scheme, sent: &HeaderMap| is_signed(scheme, &secret, sent, body);
         assert!(holds(&bare, &headers(&[("authorization", plain)])));
         assert!(!holds(&bare, &headers(&[("authorization", timed)])));
         assert!(!holds(&bare, &headers(&[("authorization", "zz")])));
@@ -187,5 +241,33 @@ mod tests {
         let with_time = scheme("x-sig", "", Encoding::Hex, "{x-time}:{body}");
         let sent = headers(&[("x-sig", timed), ("x-time", "1795422000")]);
         assert!(holds(&with_time, &sent));
+    }
+
+    #[test]
+    fn of_its_time_is_told_only_who_has_the_secret() {
+        let sent = headers(&[
+            ("x-mlflow-delivery-id", DELIVERY),
+            ("x-mlflow-timestamp", "1795422178"),
+            ("x-mlflow-signature", SIGNATURE),
+        ]);
+        let told = |secret: &str, offset_seconds: i64| {
+            let now = Timestamp::from_millis(1_795_422_178_000 + offset_seconds * 1000);
+            let secret = Secret::new(secret);
+            match signed(&mlflow(Some(())), &secret, &sent, BODY.as_bytes(), now) {
+                Signed::Yes => "yes".to_owned(),
+                Signed::Late(off) => off.to_string(),
+                Signed::No => "no".to_owned(),
+            }
+        };
+        assert_eq!(told("whsec-test", 300), "yes");
+        assert_eq!(
+            told("whsec-test", 3690),
+            "its time is 1h1m30s behind ours, and at most 5m off is taken"
+        );
+        assert_eq!(
+            told("whsec-test", -720),
+            "its time is 12m ahead of ours, and at most 5m off is taken"
+        );
+        assert_eq!(told("whsec-other", 3690), "no");
     }
 }

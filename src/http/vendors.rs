@@ -2,17 +2,22 @@
 
 use crate::domain::source::Kind;
 use crate::http::Site;
+use crate::http::auth::Source;
 use crate::http::body;
-use crate::http::hooks::{Taken, take, unauthorized};
+use crate::http::gate::{Wrong, client};
+use crate::http::hooks::{Taken, take};
+use crate::http::opsgenie;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
 use crate::ingest::{self, Post};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// `POST /v2/enqueue`: the routing key in the body is the secret of a source.
@@ -38,14 +43,31 @@ pub async fn enqueue(State(site): State<Site>, request: Request) -> Response {
 }
 
 async fn enqueue_or(site: &Site, request: Request) -> Result<Taken, Problem> {
-    let max_body_bytes = site.live.load().max_body_bytes;
-    let body = body::read(request.into_body(), max_body_bytes, &site.memory).await?;
+    let (head, body) = request.into_parts();
+    let (client, max_body_bytes) = {
+        let live = site.live.load();
+        (client(&head, &live.access.proxies), live.max_body_bytes)
+    };
+    let kind = Kind::Pagerduty.as_str();
+    site.gate.admit(kind, client)?;
+    let body = body::read(body, max_body_bytes, &site.memory).await?;
     let key = ingest::routing_key(&body.bytes)
         .map_err(|unusable| Problem::bad_request(unusable.reason).at(unusable.path))?;
     let found = site.live.load().access.source_of(Kind::Pagerduty, &key);
-    let (name, source) = found.ok_or_else(|| unauthorized("pagerduty"))?;
+    let Some((name, source)) = found else {
+        return Err(site.gate.wrong(kind, wrong(&key), client));
+    };
+    site.gate.takes(&name, source.rate)?;
     let post = Post::of(&body.bytes, site.clock.now());
     take(site, &name, &source, &post).await
+}
+
+/// What is wrong with a secret that is none of ours.
+fn wrong(presented: &str) -> Wrong {
+    match presented {
+        "" => Wrong::Missing,
+        _other => Wrong::Unknown,
+    }
 }
 
 /// `POST /v2/alerts`.
@@ -54,61 +76,57 @@ pub async fn create(State(site): State<Site>, request: Request) -> Response {
 }
 
 /// What is done to an alert that was created. What is said of it beside (its message, notes, tags) came with the alert itself and comes again
-/// with it: it is answered, and changes nothing.
+/// with it: it is answered, and changes nothing. What cannot be done here is refused, and says why.
 pub async fn change(
     State(site): State<Site>,
-    Path((alias, action)): Path<(String, String)>,
+    Path((identifier, action)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let action = match action.as_str() {
-        "close" => "close",
-        "acknowledge" => "acknowledge",
+    answered(match action.as_str() {
+        "close" | "acknowledge" => act(&site, &action, Some(identifier), request).await,
+        "unacknowledge" | "escalate" | "priority" => {
+            opsgenie::wish(&site, &action, &identifier, request).await
+        }
         "message" | "description" | "notes" | "tags" | "details" => {
-            return said_only(&site, &request);
+            opsgenie::says(&site, &action, &identifier, request).await
         }
-        _other => {
-            return Problem::not_found("there is nothing at this path").into_response();
-        }
-    };
-    answered(act(&site, action, Some(alias), request).await)
+        other => match opsgenie::why_not(other) {
+            Some(why) => opsgenie::refuses(&site, why, request),
+            None => return Problem::not_found("there is nothing at this path").into_response(),
+        },
+    })
 }
 
 /// `DELETE /v2/alerts/{alias}` closes it: what happened stays on record.
 pub async fn delete(
     State(site): State<Site>,
-    Path(alias): Path<String>,
+    Path(identifier): Path<String>,
     request: Request,
 ) -> Response {
-    answered(act(&site, "close", Some(alias), request).await)
+    answered(act(&site, "close", Some(identifier), request).await)
 }
 
-fn said_only(site: &Site, request: &Request) -> Response {
-    let key = genie_key(request.headers()).unwrap_or_default();
-    match site.live.load().access.source_of(Kind::Opsgenie, key) {
-        Some(_source) => processed(),
-        None => refused(
-            unauthorized("opsgenie"),
-            StatusCode::UNPROCESSABLE_ENTITY,
-            opsgenie_error,
-        ),
-    }
-}
-
+/// Does what is asked of an alert, and answers under which id that was.
 async fn act(
     site: &Site,
     action: &str,
-    alias: Option<String>,
+    identifier: Option<String>,
     request: Request,
-) -> Result<Taken, Problem> {
-    let key = genie_key(request.headers()).unwrap_or_default();
-    let live = site.live.load();
-    let found = live.access.source_of(Kind::Opsgenie, key);
-    let max_body_bytes = live.max_body_bytes;
-    drop(live);
-    let (name, source) = found.ok_or_else(|| unauthorized("opsgenie"))?;
-    let body = body::read(request.into_body(), max_body_bytes, &site.memory).await?;
+) -> Result<String, Problem> {
+    let (head, body) = request.into_parts();
+    let (name, source) = opsgenie_source(site, &head)?;
+    let alias = match identifier {
+        Some(identifier) => Some(opsgenie::alias(site, identifier, &head).await?),
+        None => None,
+    };
+    let max_body_bytes = site.live.load().max_body_bytes;
+    let body = body::read(body, max_body_bytes, &site.memory).await?;
     let mut query = vec![("action".to_owned(), action.to_owned())];
-    query.extend(alias.map(|alias| ("alias".to_owned(), alias)));
+    query.extend(
+        alias
+            .iter()
+            .map(|alias| ("alias".to_owned(), alias.clone())),
+    );
     let post = Post {
         body: match body.bytes.is_empty() && action != "create" {
             true => b"{}",
@@ -118,7 +136,24 @@ async fn act(
         query: &query,
         now: site.clock.now(),
     };
-    take(site, &name, &source, &post).await
+    let taken = take(site, &name, &source, &post).await?;
+    let labels = alias.map(|alias| ingest::opsgenie_identity(&alias));
+    let labels = labels.or(taken.first).unwrap_or_default();
+    Ok(opsgenie::receipt(site, action, &labels, post.now))
+}
+
+/// The source that speaks here, no more often than it may.
+pub(super) fn opsgenie_source(site: &Site, head: &Parts) -> Result<(String, Arc<Source>), Problem> {
+    let kind = Kind::Opsgenie;
+    let live = site.live.load();
+    let client = client(head, &live.access.proxies);
+    site.gate.admit(kind.as_str(), client)?;
+    let key = genie_key(&head.headers).unwrap_or_default();
+    let Some((name, source)) = live.access.source_of(kind, key) else {
+        return Err(site.gate.wrong(kind.as_str(), wrong(key), client));
+    };
+    site.gate.takes(&name, source.rate)?;
+    Ok((name, source))
 }
 
 pub(super) fn genie_key(headers: &HeaderMap) -> Option<&str> {
@@ -128,26 +163,31 @@ pub(super) fn genie_key(headers: &HeaderMap) -> Option<&str> {
         .then_some(key.trim())
 }
 
-fn answered(taken: Result<Taken, Problem>) -> Response {
-    match taken {
-        Ok(_taken) => processed(),
-        Err(problem) => refused(problem, StatusCode::UNPROCESSABLE_ENTITY, opsgenie_error),
+fn answered(done: Result<String, Problem>) -> Response {
+    match done {
+        // All of it is done by then; that it would be done is what Opsgenie says.
+        Ok(request) => {
+            let said = json!({
+                "result": "Request will be processed",
+                "took": 0.0,
+                "requestId": request,
+            });
+            (StatusCode::ACCEPTED, Json(said)).into_response()
+        }
+        Err(problem) => opsgenie_refused(problem),
     }
 }
 
-/// All of it is done by then; that it would be done is what Opsgenie says.
-fn processed() -> Response {
-    let said = json!({
-        "result": "Request will be processed",
-        "took": 0.0,
-        "requestId": Uuid::new_v4().to_string(),
-    });
-    (StatusCode::ACCEPTED, Json(said)).into_response()
+pub(super) fn opsgenie_refused(problem: Problem) -> Response {
+    refused(problem, StatusCode::UNPROCESSABLE_ENTITY, |problem| {
+        opsgenie_error(&problem.reason())
+    })
 }
 
-pub(super) fn opsgenie_error(problem: &Problem) -> Value {
+/// As Opsgenie says what is wrong.
+pub(super) fn opsgenie_error(reason: &str) -> Value {
     let request = Uuid::new_v4().to_string();
-    json!({ "message": problem.reason(), "took": 0.0, "requestId": request })
+    json!({ "message": reason, "took": 0.0, "requestId": request })
 }
 
 /// What the sender did wrong is said as its vendor says it; that it may try again is said as everywhere.
@@ -158,7 +198,8 @@ pub(super) fn refused(
 ) -> Response {
     let code = match problem.code() {
         StatusCode::BAD_REQUEST => unusable,
-        StatusCode::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        of_the_vendor @ (StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => of_the_vendor,
+        StatusCode::UNPROCESSABLE_ENTITY => unusable,
         _ours => return problem.into_response(),
     };
     (code, Json(says(&problem))).into_response()

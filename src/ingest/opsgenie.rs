@@ -1,7 +1,7 @@
 //! Alerts as Opsgenie's Alert API takes them. The identity is the `alias`; what is done to an alert stands in the address of the request, which
 //! comes here as the parameters `action` and `alias`.
 
-use super::json::{self, Bad};
+use super::json::{self, Bad, Field};
 use super::{MAX_LABELS, MAX_NAME_BYTES, MAX_VALUE_BYTES, Parsed, Post, cut, resolved};
 use crate::domain::alert::{Labels, Said, Sighting, Signal};
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ pub(super) fn parse(root: &RawValue, post: &Post<'_>) -> Result<Parsed, Bad> {
     Ok(parsed)
 }
 
-fn identity(alias: &str) -> Labels {
+pub(super) fn identity(alias: &str) -> Labels {
     Labels::from_iter([("alertname", alias), ("tool", "opsgenie")])
 }
 
@@ -48,11 +48,7 @@ fn created(root: &RawValue) -> Result<Sighting, Bad> {
         Some(text) => text,
         None => Cow::Owned(alias_for(&title)),
     };
-    let priority = match priority.text()? {
-        None => Cow::Borrowed(DEFAULT_PRIORITY),
-        Some(word) if PRIORITIES.contains(&word.as_ref()) => word,
-        Some(_) => return Err(priority.wrong(&format!("one of {}", PRIORITIES.join(", ")))),
-    };
+    let priority = read_priority(priority)?.unwrap_or(Cow::Borrowed(DEFAULT_PRIORITY));
     let (description, note) = (description.text()?, note.text()?);
     let (entity, source) = (entity.text()?, source.text()?);
     let details = details.read(read_details)?.unwrap_or_default();
@@ -84,6 +80,24 @@ fn created(root: &RawValue) -> Result<Sighting, Bad> {
         ends_at: None,
         said: Said::Signal(Signal::Firing),
     })
+}
+
+/// The priority in the body of a request that says nothing else.
+pub(super) fn given_priority(root: &RawValue) -> Result<String, Bad> {
+    let [priority] = json::fields(root, ["priority"])?;
+    let word = read_priority(priority)?.ok_or_else(|| wrong_priority(priority))?;
+    Ok(word.into_owned())
+}
+
+fn read_priority(field: Field<'_>) -> Result<Option<Cow<'_, str>>, Bad> {
+    match field.text()? {
+        Some(word) if !PRIORITIES.contains(&word.as_ref()) => Err(wrong_priority(field)),
+        word => Ok(word),
+    }
+}
+
+fn wrong_priority(field: Field<'_>) -> Bad {
+    field.wrong(&format!("one of {}", PRIORITIES.join(", ")))
 }
 
 /// An alias for an alert that has none: the same message again joins.

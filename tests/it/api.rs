@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use watchkeeper::domain::oncall::Book;
@@ -15,6 +16,7 @@ use watchkeeper::domain::time::Timestamp;
 use watchkeeper::http::auth::{Access, Credential, Role, Source, Token};
 use watchkeeper::http::body::Memory;
 use watchkeeper::http::entrance::Entrance;
+use watchkeeper::http::gate::{Gate, Network, Peer};
 use watchkeeper::http::health::Metrics;
 use watchkeeper::http::reload::{Reload, Reloaded};
 use watchkeeper::http::{Current, LiveSite, Parts, Site};
@@ -31,6 +33,8 @@ pub(crate) const MAX_BODY: usize = 8 << 20;
 pub(crate) struct Api {
     pub(crate) simulation: Simulation,
     pub(crate) live: Arc<LiveSite>,
+    /// Where requests come from.
+    pub(crate) peer: IpAddr,
     site: Parts,
     runtime: tokio::runtime::Runtime,
 }
@@ -81,6 +85,7 @@ impl Api {
         Self {
             simulation,
             live,
+            peer: [192, 0, 2, 1].into(),
             site,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -119,7 +124,8 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.into()).expect("a request");
+        let mut request = request.body(body.into()).expect("a request");
+        request.extensions_mut().insert(Peer(self.peer));
         let entrance = Entrance::new(Site::new(self.site.clone()));
         let answer = self.runtime.block_on(async {
             let response = entrance.answer(request).await;
@@ -228,6 +234,7 @@ pub(crate) fn access() -> Access {
             .filter(|kind| kind.is_read())
             .map(open)
             .collect(),
+        proxies: vec![Network::new([10, 0, 0, 0].into(), 8)],
     }
 }
 
@@ -286,6 +293,7 @@ fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Parts {
         }),
         metrics: metrics(),
         memory: Memory::default(),
+        gate: Gate::new(simulation.clock().clone()),
         clock: simulation.clock().clone(),
     }
 }

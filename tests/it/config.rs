@@ -12,7 +12,7 @@ use watchkeeper::config::{Config, Environment, Loaded, RulesFrom, load};
 use watchkeeper::domain::finding::Finding;
 use watchkeeper::domain::severity::{Profile, Severity, Urgency};
 use watchkeeper::domain::signature::{Algorithm, Encoding, Freshness, Piece, WITHIN};
-use watchkeeper::domain::source::Kind;
+use watchkeeper::domain::source::{Kind, Rate};
 use watchkeeper::domain::time::{Timestamp, show_span};
 
 /// A directory with a configuration in it; what is said of it names it `config`.
@@ -67,6 +67,44 @@ fn usable(watchkeeper: &str, oncall: &str, variables: &[(&str, &str)]) -> Config
 
 fn now() -> Timestamp {
     "2026-03-02T09:00:00Z".parse().expect("a time")
+}
+
+#[test]
+fn a_source_may_have_a_rate_and_a_listener_proxies_that_it_trusts() {
+    let toml = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n\
+                [sources.a]\nkind = \"check\"\nrate = { requests = 600, within = \"1m\" }\n\
+                [sources.b]\nkind = \"check\"\n";
+    let config = usable(toml, "", &[]);
+    let rate = Rate {
+        requests: 600,
+        within: Duration::from_secs(60),
+    };
+    assert_eq!(config.sources["a"].rate, Some(rate));
+    assert_eq!(config.sources["b"].rate, None);
+    let proxies = config.server.trusted_proxies.iter();
+    let proxies: Vec<String> = proxies
+        .map(|network| format!("{}/{}", network.address, network.bits))
+        .collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "2001:db8::1/128"]);
+    assert_eq!(usable("", "", &[]).server.trusted_proxies.len(), 2);
+    for (bad, found) in [
+        (
+            "[sources.a]\nkind = \"check\"\nrate = { requests = 0, within = \"1m\" }\n",
+            "an integer from 1 to 1000000 is wanted, found 0",
+        ),
+        (
+            "[sources.a]\nkind = \"check\"\nrate = { requests = 1 }\n",
+            "\"within\" is missing",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n",
+            "an address or a network such as \"10.0.0.0/8\" is wanted, found \"10.0.0.0/33\"",
+        ),
+    ] {
+        let place = Place::new(&[("config/watchkeeper.toml", bad)]);
+        let told = place.show(&place.load(&[]).findings);
+        assert!(told.contains(found), "{told}");
+    }
 }
 
 #[test]

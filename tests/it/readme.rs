@@ -236,7 +236,7 @@ fn routes() -> BTreeSet<String> {
         let call = until_next.split(';').next().unwrap_or_default();
         let words = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for word in words {
-            if ["get", "post", "put", "patch", "delete"].contains(&word) {
+            if ["get", "post", "put", "patch", "delete", "options"].contains(&word) {
                 routes.insert(format!("{} {prefix}{path}", word.to_uppercase()));
             }
         }

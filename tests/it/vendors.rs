@@ -195,7 +195,6 @@ fn what_is_created_acknowledged_and_closed_at_opsgenie_is_so_here() {
     let created = create(&mut api, "alertmanager_create_003", "GenieKey og-key");
     assert_eq!(created.status, 202, "{}", created.text);
     assert_eq!(created.at("/result"), "Request will be processed");
-    assert_eq!(created.at("/requestId").as_str().map(str::len), Some(36));
     let opened = incident(&mut api, 1);
     assert_eq!(
         opened["title"],
@@ -252,7 +251,7 @@ fn what_opsgenie_would_not_take_is_refused_as_it_would() {
         assert_eq!(answer.status, 422, "{}", answer.text);
         assert_eq!(answer.at("/message"), reason);
     }
-    let answer = api.send(Method::POST, "/v2/alerts/x/snooze", &key, "{}");
+    let answer = api.send(Method::POST, "/v2/alerts/x/dance", &key, "{}");
     assert_eq!(answer.status, 404);
     assert_eq!(n_incidents(&mut api), 0);
 }
@@ -267,4 +266,297 @@ fn the_attributes_of_an_event_are_there_for_rules() {
     assert_eq!(alert["attributes"]["component"], "postgres");
     assert_eq!(alert["attributes"]["severity"], "critical");
     assert_eq!(alert["annotations"]["load avg"], "0.75");
+}
+
+/// Opsgenie's API as the owner of `og-key`, with an alert `disk` that fires.
+fn with_an_alert() -> Api {
+    let mut api = with_secret(Kind::Opsgenie, "og-key");
+    let body = json!({
+        "message": "disk full", "alias": "disk", "description": "99 %", "priority": "P2", "source": "zabbix",
+        "tags": ["db", "prod"], "details": { "host": "db1" }, "entity": "orders",
+    });
+    assert_eq!(opsgenie(&mut api, Method::POST, "", &body).status, 202);
+    api
+}
+
+fn opsgenie(api: &mut Api, method: Method, path: &str, body: &Value) -> Answer {
+    let key = [("authorization", "GenieKey og-key")];
+    api.send(method, &format!("/v2/alerts{path}"), &key, body.to_string())
+}
+
+fn asks(api: &mut Api, path: &str) -> Answer {
+    opsgenie(api, Method::GET, path, &json!({}))
+}
+
+#[test]
+fn what_became_of_a_request_is_told_by_its_id_alone() {
+    let mut api = with_an_alert();
+    let path = "/disk/close?identifierType=alias";
+    let closed = opsgenie(&mut api, Method::POST, path, &json!({}));
+    let id = closed.at("/requestId").as_str().expect("an id").to_owned();
+    let told = asks(&mut api, &format!("/requests/{id}"));
+    assert_eq!(told.status, 200, "{}", told.text);
+    assert_eq!(told.at("/requestId"), id.as_str());
+    let alert = asks(&mut api, "/disk?identifierType=alias").at("/data/id");
+    assert_eq!(
+        told.at("/data"),
+        json!({
+            "success": true, "isSuccess": true, "action": "Close", "status": "Closed alert", "integrationId": "prod",
+            "processedAt": "2026-03-02T09:00:00.000Z", "alertId": alert, "alias": "disk",
+        })
+    );
+    let unknown = opsgenie(
+        &mut api,
+        Method::POST,
+        "/none/close?identifierType=alias",
+        &json!({}),
+    );
+    assert_eq!(unknown.status, 202);
+    let id = unknown.at("/requestId").as_str().expect("an id").to_owned();
+    let told = asks(&mut api, &format!("/requests/{id}"));
+    assert_eq!(
+        (told.at("/data/success"), told.at("/data/status")),
+        (json!(false), json!("Alert does not exist"))
+    );
+    // One of nobody's, and one that somebody changed.
+    let changed = id.chars().rev().collect::<String>();
+    for id in ["4513b7ea-3b91-438f-b7e4-e3e54af9147c", "", "zz", &changed] {
+        let told = asks(&mut api, &format!("/requests/{id}"));
+        assert_eq!(told.status, 404, "{id}");
+        if !id.is_empty() {
+            assert_eq!(
+                told.at("/message"),
+                "Request not found. It might not be processed, yet."
+            );
+        }
+    }
+    let other = [("authorization", "GenieKey other")];
+    let path = format!("/v2/alerts/requests/{id}");
+    assert_eq!(api.send(Method::GET, &path, &other, "").status, 401);
+}
+
+#[test]
+fn alerts_are_shown_as_opsgenie_shows_them_to_the_source_that_sent_them() {
+    let mut api = with_an_alert();
+    let shown = asks(&mut api, "/disk?identifierType=alias").at("/data");
+    let id = shown["id"].as_str().expect("an id").to_owned();
+    let wanted = json!({
+        "id": id, "tinyId": id, "alias": "disk", "message": "disk full", "status": "open", "acknowledged": false,
+        "isSeen": false, "tags": ["db", "prod"], "snoozed": false, "count": 1,
+        "lastOccurredAt": "2026-03-02T09:00:00.000Z", "createdAt": "2026-03-02T09:00:00.000Z",
+        "updatedAt": "2026-03-02T09:00:00.000Z", "source": "zabbix", "owner": "", "priority": "P2", "responders": [],
+        "integration": { "id": "prod", "name": "prod", "type": "API" }, "incident": 1,
+        "description": "99 %", "entity": "orders", "actions": [], "details": { "host": "db1" },
+    });
+    assert_eq!(shown, wanted);
+    assert_eq!(
+        asks(&mut api, &format!("/{id}?identifierType=id")).at("/data"),
+        wanted
+    );
+    assert_eq!(asks(&mut api, &format!("/{id}")).at("/data"), wanted);
+    opsgenie(
+        &mut api,
+        Method::POST,
+        &format!("/{id}/acknowledge"),
+        &json!({}),
+    );
+    let held = asks(&mut api, "/disk").at("/data");
+    assert_eq!(
+        (&held["acknowledged"], &held["owner"]),
+        (&json!(true), &json!("prod"))
+    );
+    let none = asks(&mut api, "/none?identifierType=alias");
+    assert_eq!(
+        (none.status, none.at("/message")),
+        (404, json!("Alert with identifier [none] does not exist."))
+    );
+    let odd = asks(&mut api, "/disk?identifierType=name");
+    assert_eq!(
+        (odd.status, odd.at("/message")),
+        (
+            422,
+            json!("identifierType: one of id, alias, tiny is wanted, found \"name\"")
+        )
+    );
+}
+
+#[test]
+fn alerts_are_listed_and_what_is_asked_in_other_words_is_not_guessed() {
+    let mut api = with_an_alert();
+    for n in 1..=30 {
+        api.advance(std::time::Duration::from_secs(60));
+        let body = json!({ "message": "m", "alias": format!("a{n}") });
+        opsgenie(&mut api, Method::POST, "", &body);
+    }
+    api.fires("Down");
+    opsgenie(
+        &mut api,
+        Method::POST,
+        "/a30/close?identifierType=alias",
+        &json!({}),
+    );
+    let mut aliases = |query: &str| {
+        let answer = asks(&mut api, query);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let list = answer.at("/data");
+        let list = list.as_array().expect("a list").iter();
+        list.map(|alert| alert["alias"].as_str().expect("a text").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(aliases("").len(), 20);
+    assert_eq!(aliases("?limit=100").len(), 31);
+    assert_eq!(aliases("?limit=2&offset=29"), ["a1", "disk"]);
+    assert_eq!(aliases("?query=status%3Aclosed"), ["a30"]);
+    assert_eq!(aliases("?query=status%3A%20open&limit=1"), ["a29"]);
+    assert_eq!(
+        aliases("?query=alias%3A%22disk%22%20AND%20status%3Aopen"),
+        ["disk"]
+    );
+    for (query, why) in [
+        (
+            "?limit=101",
+            "limit: a number up to 100 is wanted, found \"101\"",
+        ),
+        (
+            "?query=priority%3AP1",
+            "query: status:open, status:closed and alias:… are read, joined by AND, found \"priority:P1\"",
+        ),
+    ] {
+        let answer = asks(&mut api, query);
+        assert_eq!((answer.status, answer.at("/message")), (422, json!(why)));
+    }
+    let other = [("authorization", "GenieKey other")];
+    assert_eq!(api.send(Method::GET, "/v2/alerts", &other, "").status, 401);
+}
+
+#[test]
+fn of_what_else_may_be_asked_that_is_done_which_can_be() {
+    let mut api = with_an_alert();
+    let post = |api: &mut Api, action: &str, body: Value| {
+        let path = format!("/disk/{action}?identifierType=alias");
+        let answer = opsgenie(api, Method::POST, &path, &body);
+        (
+            answer.status,
+            answer
+                .at("/message")
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    };
+    let done = (202, String::new());
+    assert_eq!(api.simulation.sent().len(), 1);
+    assert_eq!(post(&mut api, "acknowledge", json!({})), done);
+    assert_eq!(incident(&mut api, 1)["acknowledged_by"], "prod");
+    assert_eq!(
+        post(&mut api, "unacknowledge", json!({ "user": "x" })),
+        done
+    );
+    assert_eq!(incident(&mut api, 1)["acknowledged_by"], Value::Null);
+    assert_eq!(api.simulation.sent().len(), 2, "paging starts");
+    assert_eq!(post(&mut api, "acknowledge", json!({})), done);
+    assert_eq!(
+        post(
+            &mut api,
+            "escalate",
+            json!({ "escalation": { "name": "x" } })
+        ),
+        done
+    );
+    assert_eq!(incident(&mut api, 1)["acknowledged_by"], Value::Null);
+    let timeline = api.get("/api/v1/incidents/1/timeline");
+    assert!(
+        timeline
+            .each("timeline", "by")
+            .contains(&json!("prod (unverified)")),
+        "{}",
+        timeline.text
+    );
+
+    let path = "/disk/priority?identifierType=alias";
+    let raised = opsgenie(&mut api, Method::PUT, path, &json!({ "priority": "P1" }));
+    assert_eq!(raised.status, 202, "{}", raised.text);
+    assert_eq!(asks(&mut api, "/disk").at("/data/priority"), "P1");
+    assert_eq!(
+        asks(&mut api, "/disk").at("/data/details"),
+        json!({ "host": "db1" })
+    );
+    for (body, why) in [
+        (
+            json!({}),
+            "$.priority: one of P1, P2, P3, P4, P5 is wanted, found nothing",
+        ),
+        (
+            json!({ "priority": "P0" }),
+            "$.priority: one of P1, P2, P3, P4, P5 is wanted, found \"P0\"",
+        ),
+    ] {
+        assert_eq!(post(&mut api, "priority", body), (422, why.to_owned()));
+    }
+    for (action, why) in [
+        ("snooze", "an alert cannot be snoozed here"),
+        ("assign", "an alert has no owner here"),
+        (
+            "responders",
+            "responders are those of the escalation policy",
+        ),
+        ("attachments", "files are not kept here"),
+    ] {
+        let (status, said) = post(&mut api, action, json!({}));
+        assert_eq!(status, 422);
+        assert!(said.starts_with(why), "{said}");
+    }
+    let unknown = opsgenie(
+        &mut api,
+        Method::POST,
+        "/none/escalate?identifierType=alias",
+        &json!({}),
+    );
+    assert_eq!(
+        (unknown.status, unknown.at("/message")),
+        (404, json!("Alert does not exist"))
+    );
+    assert_eq!(post(&mut api, "close", json!({})), done);
+    assert_eq!(
+        post(&mut api, "escalate", json!({})),
+        (422, "the alert is closed".to_owned())
+    );
+    let other = [("authorization", "GenieKey other")];
+    for action in ["escalate", "snooze", "notes"] {
+        let path = format!("/v2/alerts/disk/{action}");
+        assert_eq!(
+            api.send(Method::POST, &path, &other, "{}").status,
+            401,
+            "{action}"
+        );
+    }
+}
+
+#[test]
+fn a_priority_that_is_raised_is_judged_anew() {
+    let credentials = vec![Credential::Bearer(Secret::new("og-key"))];
+    let access = access_with_source_of(Kind::Opsgenie, "prod", credentials);
+    let severity = watchkeeper::rules::load_texts(
+        &[(
+            "rules/a.toml",
+            "[[rule]]\nname = \"all\"\nmatch = []\n\
+             severity = { label = \"@severity\", map = { P1 = \"SEV1\" }, default = \"SEV4\" }\n",
+        )],
+        watchkeeper::rules::Context {
+            zone: chrono_tz::UTC,
+            matrix: &Default::default(),
+            book: &book(&[("ana", 5)]),
+        },
+    );
+    let mut api = Api::with(
+        access,
+        book(&[("ana", 5)]),
+        severity.rules.expect("they are read"),
+    );
+    let body = json!({ "message": "m", "alias": "disk" });
+    assert_eq!(opsgenie(&mut api, Method::POST, "", &body).status, 202);
+    assert_eq!(incident(&mut api, 1)["severity"], "SEV4");
+    let path = "/disk/priority?identifierType=alias";
+    opsgenie(&mut api, Method::PUT, path, &json!({ "priority": "P1" }));
+    assert_eq!(incident(&mut api, 1)["severity"], "SEV1");
 }
