@@ -63,9 +63,9 @@ const RECEIPT: &str = "opsgenie-request";
 /// What is asked for and not done, with the reason.
 pub(super) fn why_not(action: &str) -> Option<&'static str> {
     match action {
-        "snooze" => {
-            Some("an alert cannot be snoozed here: acknowledge it, which its policy lets time out")
-        }
+        "snooze" => Some(
+            "an alert cannot be snoozed here: acknowledge it, and the acknowledge_timeout of its policy pages again",
+        ),
         "assign" => Some(
             "an alert has no owner here: assign a role of its incident, POST /api/v1/incidents/{number}/assign",
         ),
@@ -172,7 +172,7 @@ pub async fn outcome(
     request: Request,
 ) -> Response {
     let (head, _body) = request.into_parts();
-    answered(outcome_or(&site, &id, &head).await, id)
+    answered(outcome_or(&site, &id, &head).await, &id)
 }
 
 async fn outcome_or(site: &Site, id: &str, head: &Parts) -> Result<Value, Problem> {
@@ -204,7 +204,7 @@ fn random() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn answered(done: Result<Value, Problem>, request: String) -> Response {
+fn answered(done: Result<Value, Problem>, request: &str) -> Response {
     match done {
         Ok(data) => {
             Json(json!({ "data": data, "took": 0.0, "requestId": request })).into_response()
@@ -252,7 +252,7 @@ pub async fn show(
     request: Request,
 ) -> Response {
     let (head, _body) = request.into_parts();
-    answered(show_or(&site, identifier, &head).await, random())
+    answered(show_or(&site, identifier, &head).await, &random())
 }
 
 async fn show_or(site: &Site, identifier: String, head: &Parts) -> Result<Value, Problem> {
@@ -277,7 +277,7 @@ async fn show_or(site: &Site, identifier: String, head: &Parts) -> Result<Value,
 /// `GET /v2/alerts`: those that this source sent, by their last change, newest first.
 pub async fn list(State(site): State<Site>, request: Request) -> Response {
     let (head, _body) = request.into_parts();
-    answered(list_or(&site, &head).await, random())
+    answered(list_or(&site, &head).await, &random())
 }
 
 /// Which alerts are wanted.

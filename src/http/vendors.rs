@@ -75,8 +75,10 @@ pub async fn create(State(site): State<Site>, request: Request) -> Response {
     answered(act(&site, "create", None, request).await)
 }
 
-/// What is done to an alert that was created. What is said of it beside (its message, notes, tags) came with the alert itself and comes again
-/// with it: it is answered, and changes nothing. What cannot be done here is refused, and says why.
+/// What is done to an alert that was created.
+///
+/// What is said of it beside (its message, notes, tags) came with the alert itself and comes again with it: it is answered, and changes
+/// nothing. What cannot be done here is refused, and says why.
 pub async fn change(
     State(site): State<Site>,
     Path((identifier, action)): Path<(String, String)>,

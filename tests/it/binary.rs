@@ -501,6 +501,7 @@ async fn incidents_are_worked_on_from_the_command_line() {
     ]);
     assert_eq!(opened["number"], 1);
     assert_eq!(opened["severity"], "SEV2");
+    assert_eq!(opened["origin"], "engineering");
     let listed = json_of(&["incident", "list"]);
     assert_eq!(listed["incidents"][0]["title"], "The till is stuck");
     let acknowledged = json_of(&["incident", "ack", "1", "--by", "ana"]);
@@ -523,6 +524,12 @@ async fn incidents_are_worked_on_from_the_command_line() {
     assert_eq!(stdout(&oncall), "primary: ana\n");
     let refused = as_client(&home, &daemon, &["incident", "close", "1"]);
     assert_eq!(refused.status.code(), Some(1));
+    let reported = ["incident", "open", "No receipts", "--source", "customer"];
+    assert_eq!(json_of(&reported)["origin"], "customer");
+    let odd = ["incident", "open", "No receipts", "--source", "alert"];
+    let odd = as_client(&home, &daemon, &odd);
+    assert_eq!(odd.status.code(), Some(2));
+    assert_eq!(stderr(&odd), "error: source is engineering or customer\n");
     assert!(
         stderr(&refused).contains("this is missing: severity_confirmed"),
         "{}",

@@ -282,6 +282,119 @@ async fn a_report_of_evidently_drifts_and_then_does_not() {
     assert_eq!(alerts[0]["labels"]["report"], "churn-drift");
 }
 
+/// A daemon with sources that the keys of these clients open, and with somebody to go on to.
+async fn paged_by_vendors() -> (Home, Daemon) {
+    let home = Home::with(
+        "[sources.og]\nkind = \"opsgenie\"\nauth = { bearer = \"og-key\" }\n\
+         [sources.pd]\nkind = \"pagerduty\"\nauth = { bearer = \"pd-key\" }\n",
+        "[people.ana]\nnotify = [{ channel = \"log\", address = \"ana\" }]\n\
+         [people.ben]\nnotify = [{ channel = \"log\", address = \"ben\" }]\n\
+         [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }, { targets = [\"person:ben\"], timeout = \"1h\" }]\n",
+    );
+    let config = std::fs::read_to_string(home.config().join("watchkeeper.toml")).expect("a file");
+    home.write(
+        "watchkeeper.toml",
+        &format!("builtin_sources = false\n{config}"),
+    );
+    let daemon = home.serve().await;
+    (home, daemon)
+}
+
+/// What a client of a vendor's prints; with its status where it ends with one.
+async fn client_says(name: &str, command: &str, daemon: &Daemon) -> String {
+    let output = run(real(name, command, &daemon.url)).await;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).trim_end().to_owned();
+    match output.status.code() {
+        Some(0) => said,
+        code => format!("{code:?} {said}"),
+    }
+}
+
+/// To whom pages of the first incident went.
+async fn paged(daemon: &Daemon) -> Vec<Value> {
+    let (_, pages) = daemon.get("/api/v1/incidents/1/pages").await;
+    let pages = pages["pages"].as_array().expect("a list").iter();
+    pages.rev().map(|page| page["to"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_of_opsgenie_creates_acknowledges_escalates_and_closes() {
+    let (_home, daemon) = paged_by_vendors().await;
+    let says = async |command: &str| client_says("opsgenie_alerts.py", command, &daemon).await;
+    assert_eq!(says("create").await, "Create: Created alert, True, disk");
+    assert_eq!(says("create").await, "Create: Created alert, True, disk");
+    assert_eq!(says("get").await, "disk open P2 acknowledged=False count=2");
+    assert_eq!(counts(&daemon).await, (json!(1), json!(0)));
+    assert_eq!(
+        says("acknowledge").await,
+        "Acknowledge: Acknowledged alert, True, disk"
+    );
+    let held = async || daemon.get("/api/v1/incidents/1").await.1["acknowledged_by"].clone();
+    assert_eq!(held().await, "og");
+    assert_eq!(says("get").await, "disk open P2 acknowledged=True count=2");
+    assert_eq!(
+        says("unacknowledge").await,
+        "UnAcknowledge: Unacknowledged alert, True, disk"
+    );
+    assert_eq!(held().await, Value::Null);
+    assert_eq!(
+        says("escalate").await,
+        "EscalateToNext: Escalated alert, True, disk"
+    );
+    assert_eq!(paged(&daemon).await, ["ana", "ana", "ben"]);
+    assert_eq!(
+        says("note").await,
+        "AddNote: Read; a note comes with the alert, True, disk"
+    );
+    assert_eq!(
+        says("raise").await,
+        "UpdatePriority: Updated priority, True, disk"
+    );
+    assert_eq!(says("open").await, "disk");
+    assert_eq!(
+        says("snooze").await,
+        "Some(1) 422 an alert cannot be snoozed here: acknowledge it, and the acknowledge_timeout of its policy pages again"
+    );
+    assert_eq!(says("close").await, "Close: Closed alert, True, disk");
+    assert_eq!(
+        says("get").await,
+        "disk closed P1 acknowledged=False count=3"
+    );
+    assert_eq!(
+        (says("open").await, says("closed").await),
+        (String::new(), "disk".to_owned())
+    );
+    assert_eq!(counts(&daemon).await, (json!(0), json!(1)));
+    let (_, incident) = daemon.get("/api/v1/incidents/1").await;
+    assert!(incident["clear_since"].is_string(), "{incident}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_of_pagerduty_triggers_acknowledges_and_resolves() {
+    let (_home, daemon) = paged_by_vendors().await;
+    for (command, held, expected) in [
+        ("trigger", Value::Null, (1, 0)),
+        ("acknowledge", json!("pd"), (1, 0)),
+        ("resolve", json!("pd"), (0, 1)),
+    ] {
+        assert_eq!(
+            client_says("pagerduty_events.py", command, &daemon).await,
+            "disk"
+        );
+        let (_, incident) = daemon.get("/api/v1/incidents/1").await;
+        assert_eq!(incident["acknowledged_by"], held, "{command}");
+        assert_eq!(
+            counts(&daemon).await,
+            (json!(expected.0), json!(expected.1)),
+            "{command}"
+        );
+    }
+    let (_, alerts) = daemon.get("/api/v1/alerts").await;
+    assert_eq!(alerts["alerts"][0]["attributes"]["severity"], "error");
+    assert_eq!(alerts["alerts"][0]["annotations"]["free"], "1 %");
+}
+
 fn script(name: &str, url: &str) -> Command {
     let mut command = Command::new(folder().join(name));
     command.env("WATCHKEEPER_URL", url);

@@ -216,6 +216,7 @@ fn people_open_incidents_which_page_at_once() {
         "/api/v1/incidents",
         &json!({ "title": "Odd numbers", "source": "engineering" }),
     );
+    assert_eq!(plain.at("/origin"), "engineering");
     assert_eq!(plain.at("/severity"), "SEV3");
     assert_eq!(plain.at("/description"), "Odd numbers");
     assert_eq!(plain.at("/outputs"), "full");
