@@ -164,6 +164,7 @@ pub fn reads_header(kind: Kind, name: &str) -> bool {
 /// The same of a parameter of the address.
 pub fn reads_parameter(kind: Kind, name: &str) -> bool {
     match kind {
+        Kind::Alertmanager => name == postable::FORM.0,
         Kind::Dbt => name == "project" || name == "owner" || name.starts_with("label."),
         Kind::DbtCloud => name == "owner" || name.starts_with("label."),
         Kind::Evidently => {
@@ -269,7 +270,7 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     }
     let (root, flag) = json::read(post.body)?;
     let parsed = match kind {
-        Kind::Alertmanager if postable::is_list(&root) => {
+        Kind::Alertmanager if postable::is_posted_so(post) => {
             postable::read(&root, post.now).map(|postable| postable.parsed)
         }
         Kind::Alertmanager => alertmanager::parse(&root),

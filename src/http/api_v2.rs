@@ -113,7 +113,12 @@ async fn take_or(
         let message = "alerts in body is required";
         return Ok(coded(StatusCode::UNPROCESSABLE_ENTITY, REQUIRED, message));
     }
-    let post = Post::of(&body.bytes, now);
+    let (name_of_form, form) = postable::FORM;
+    let query = [(name_of_form.to_owned(), form.to_owned())];
+    let post = Post {
+        query: &query,
+        ..Post::of(&body.bytes, now)
+    };
     let postable = match postable::parse(&post) {
         Ok(postable) => postable,
         Err(unusable) => {

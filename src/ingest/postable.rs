@@ -43,9 +43,11 @@ pub fn parse(post: &Post<'_>) -> Result<Postable, Unusable> {
     Ok(postable)
 }
 
-/// Whether a body is such a list, and no message.
-pub(super) fn is_list(root: &RawValue) -> bool {
-    root.get().starts_with('[')
+/// What is kept with such a list, so that it is read as one again: nobody sends it.
+pub const FORM: (&str, &str) = ("form", "api_v2");
+
+pub(super) fn is_posted_so(post: &Post<'_>) -> bool {
+    post.parameter(FORM.0) == Some(FORM.1)
 }
 
 pub(super) fn read(root: &RawValue, now: Timestamp) -> Result<Postable, Bad> {

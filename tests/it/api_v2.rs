@@ -328,3 +328,19 @@ fn a_body_that_cannot_be_read_is_kept() {
     assert_eq!(letters.each("dead_letters", "item"), ["[{"]);
     assert_eq!(letters.each("dead_letters", "source"), ["alertmanager"]);
 }
+
+#[test]
+fn what_was_posted_and_rejected_is_replayed_as_it_was_posted() {
+    let mut api = Api::new();
+    let body = json!([{ "labels": { "alertname": "One" } }, { "labels": { "alertname": "Two" }, "startsAt": "2027-01-01T00:00:00Z" }]);
+    assert_eq!(posts(&mut api, body.to_string()).status, 400);
+    assert_eq!(posts(&mut api, "[{").status, 400);
+    // It begins before its end by then.
+    let by_ms = at("2027-01-01T00:00:00Z").as_millis() - api.simulation.now().as_millis();
+    api.simulation.jump(by_ms).expect("the store works");
+    let replayed = api.post("/api/v1/dead-letters/1/replay", &json!({}));
+    assert_eq!(replayed.status, 200, "{}", replayed.text);
+    assert_eq!(replayed.at("/replayed/opened/0"), 2, "{}", replayed.text);
+    let still = api.post("/api/v1/dead-letters/2/replay", &json!({}));
+    assert_eq!(still.status, 422, "{}", still.text);
+}

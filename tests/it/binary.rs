@@ -575,6 +575,7 @@ async fn every_metric_that_it_shows_is_documented_and_the_engine_counts() {
         [
             "watchkeeper_connections_refused_total",
             "watchkeeper_engine_errors_total",
+            "watchkeeper_pings_total",
             "watchkeeper_rate_limited_total",
             "watchkeeper_reloads_total",
             "watchkeeper_unauthorized_total",
