@@ -102,6 +102,7 @@ pub async fn serve(
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let retention = Retention {
         alerts: config.retention.alerts_for,
+        changes: config.retention.changes_for,
         dead_letters: u64::try_from(config.retention.n_dead_letters).unwrap_or(u64::MAX),
     };
     let engine = Engine::new(store.clone(), retention, health.clone());

@@ -5,6 +5,7 @@
 pub mod action_item;
 pub mod alert;
 pub mod analysis;
+pub mod change;
 pub mod cron_spec;
 pub mod escalation;
 pub mod finding;

@@ -4,6 +4,7 @@ pub mod acknowledge;
 pub mod api_v2;
 pub mod auth;
 pub mod body;
+pub mod changes;
 pub mod commands;
 pub mod connection;
 pub mod dead_letters;
@@ -167,6 +168,7 @@ fn router(site: Site) -> Router {
             "/alerts/{fingerprint}/resolve",
             post(commands::resolve_alone),
         )
+        .route("/changes", get(changes::list))
         .route("/heartbeats", get(ping::list))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/replay", post(dead_letters::replay_all))
@@ -204,6 +206,7 @@ fn router(site: Site) -> Router {
         .route("/api/v2/alerts", post(api_v2::alerts))
         .route("/api/v2/status", get(api_v2::status))
         .route("/v2/enqueue", post(vendors::enqueue))
+        .route("/v2/change/enqueue", post(vendors::enqueue_change))
         .route("/v2/alerts", get(opsgenie::list).post(vendors::create))
         .route("/v2/alerts/requests/{id}", get(opsgenie::outcome))
         .route(

@@ -2,6 +2,7 @@
 //! and costs the others nothing.
 
 mod alertmanager;
+mod change;
 mod check;
 mod checks;
 mod cloudevents;
@@ -19,6 +20,7 @@ pub mod postable;
 mod soda;
 
 use crate::domain::alert::{Labels, Said, Scope, Sighting, Signal};
+use crate::domain::change::Mention;
 use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use chrono::{DateTime, Datelike, NaiveDateTime};
@@ -52,6 +54,8 @@ pub struct Parsed {
     pub n_own_passes: usize,
     /// Alerts on which, as their sender says, somebody works.
     pub acknowledged: Vec<Labels>,
+    /// Changes that it told of, which are no alerts.
+    pub changes: Vec<Mention>,
 }
 
 impl Parsed {
@@ -64,6 +68,11 @@ impl Parsed {
         for item in &mut self.rejected {
             item.around.clone_from(&around);
         }
+    }
+
+    /// How many things it told of.
+    pub fn n_told(&self) -> usize {
+        self.sightings.len() + self.acknowledged.len() + self.changes.len()
     }
 
     /// The scope whose absent checks are really absent: none where an item was rejected, since it may be one of them.
@@ -268,7 +277,11 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     if kind == Kind::Cloudevents && cloudevents::is_binary(post) {
         return cloudevents::parse_binary(post).map_err(Bad::unusable);
     }
-    let (root, flag) = json::read(post.body)?;
+    let in_form = match kind {
+        Kind::Change => change::in_form(post),
+        _other => None,
+    };
+    let (root, flag) = json::read(in_form.as_deref().unwrap_or(post.body))?;
     let parsed = match kind {
         Kind::Alertmanager if postable::is_posted_so(post) => {
             postable::read(&root, post.now).map(|postable| postable.parsed)
@@ -285,7 +298,8 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
         Kind::Cloudevents => cloudevents::parse(&root, post),
         Kind::Pagerduty => pagerduty::parse(&root),
         Kind::Opsgenie => opsgenie::parse(&root, post),
-        other => Err(Bad::here(format!("kind {other} is not read yet"))),
+        Kind::Change => change::parse(&root, post),
+        other @ Kind::Mapped => Err(Bad::here(format!("kind {other} is not read yet"))),
     };
     let mut parsed = parsed.map_err(Bad::unusable)?;
     parsed.notes.extend(flag);
@@ -321,6 +335,8 @@ fn read_time(value: &RawValue) -> Result<Option<Timestamp>, Bad> {
 }
 
 fn calendar_time(text: &str) -> Option<DateTime<chrono::Utc>> {
+    // As Ruby shows it.
+    let text = text.strip_suffix(" UTC").unwrap_or(text);
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.to_utc());
     }

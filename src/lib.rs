@@ -87,6 +87,8 @@
 //!   - `domain/action_item.rs`: Action items
 //!   - `domain/alert.rs`: Alerts
 //!   - `domain/analysis.rs`: Root cause analysis as data
+//!   - `domain/change.rs`: Changes: deployments and changes of configuration
+//!     - `domain/change/related.rs`: Which changes are worth a look when an incident has begun
 //!   - `domain/cron_spec.rs`: What people write as cron, and the instants it means
 //!   - `domain/escalation.rs`: Escalation policies
 //!   - `domain/finding.rs`: Findings
@@ -136,6 +138,7 @@
 //!   - `http/api_v2.rs`: What Prometheus and amtool ask of an Alertmanager
 //!   - `http/auth.rs`: Who may do what
 //!   - `http/body.rs`: Bodies
+//!   - `http/changes.rs`: Changes, as a list
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
 //!   - `http/connection.rs`: Connections
 //!   - `http/dead_letters.rs`: Dead letters
@@ -156,6 +159,11 @@
 //!   - `http/view.rs`: What is answered
 //! - `ingest.rs`: What senders say, read into sightings
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
+//!   - `ingest/change.rs`: Changes, in our own form and in those of others
+//!     - `ingest/change/cdevents.rs`: CDEvents of services
+//!     - `ingest/change/github.rs`: GitHub's webhooks of deployments
+//!     - `ingest/change/gitlab.rs`: GitLab's deployment hook
+//!     - `ingest/change/pagerduty.rs`: Change events as PagerDuty takes them
 //!   - `ingest/check.rs`: Our own report of check results
 //!   - `ingest/checks.rs`: What the formats of checks have in common
 //!   - `ingest/cloudevents.rs`: CloudEvents 1.0: an envelope around a check result or an alert
@@ -187,6 +195,7 @@
 //! - `simulate.rs`: The program without its edges
 //! - `store.rs`: The transactions the program needs, by name, over an engine that makes them durable
 //!   - `store/backup.rs`: Snapshot and backup are one format
+//!   - `store/changes.rs`: Changes as they are remembered
 //!   - `store/commands.rs`: What people do
 //!   - `store/delivery.rs`: Delivery from the outbox
 //!   - `store/copy.rs`: Moving a whole store from one engine to another

@@ -33,6 +33,7 @@ const LOOKS_FAR_EVERY: Duration = Duration::from_secs(3600);
 
 const RETENTION: Retention = Retention {
     alerts: Duration::from_secs(90 * 86_400),
+    changes: Duration::from_secs(90 * 86_400),
     dead_letters: 10_000,
 };
 
@@ -444,6 +445,7 @@ fn one(labels: &[(&str, &str)], said: Said) -> Report {
         kind,
         sightings: vec![sighting],
         acknowledged: Vec::new(),
+        changes: Vec::new(),
         rejected: Vec::new(),
         scope: None,
     }

@@ -2,6 +2,7 @@
 //! has reached the disk.
 
 pub mod backup;
+pub mod changes;
 pub mod commands;
 pub mod copy;
 pub mod delivery;

@@ -19,7 +19,7 @@ pub const METRICS: [(&str, Kind, &str); 29] = [
     (
         "watchkeeper_repeats_total",
         Kind::Counter,
-        "sightings of alerts that fired already, by source",
+        "sightings of alerts that fired already and changes told again, by source",
     ),
     (
         "watchkeeper_pings_total",

@@ -197,6 +197,25 @@ fn line(incident: &Value) -> String {
     )
 }
 
+/// `2026-03-02T08:54:00.000Z  succeeded  deployment of checkout 1.4.2 by ana: same service, 4 minutes before the first alert`.
+fn changed_before(change: &Value) -> String {
+    let by = match text(change, "by") {
+        "" => String::new(),
+        by => format!(" by {by}"),
+    };
+    let url = match text(change, "url") {
+        "" => String::new(),
+        url => format!(" ({url})"),
+    };
+    format!(
+        "{}  {:<11} {}{by}: {}{url}",
+        text(change, "at"),
+        text(change, "status"),
+        text(change, "summary"),
+        text(change, "why"),
+    )
+}
+
 fn whole(incident: &Value, timeline: &[Value]) -> String {
     let mut shown = format!("{}\n", line(incident));
     let missing: Vec<&str> = incident
@@ -209,6 +228,13 @@ fn whole(incident: &Value, timeline: &[Value]) -> String {
             "missing before it goes on: {}\n",
             missing.join(", ")
         ));
+    }
+    let changes = items(incident, "changes");
+    if !changes.is_empty() {
+        shown.push_str("changes to look at:\n");
+    }
+    for change in changes {
+        shown.push_str(&format!("  {}\n", changed_before(change)));
     }
     for entry in timeline {
         shown.push_str(&format!("{}  {}\n", text(entry, "at"), text(entry, "text")));

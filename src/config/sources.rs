@@ -358,6 +358,14 @@ fn usual_scheme(kind: Kind) -> Option<Scheme> {
             None,
         )),
         Kind::DbtCloud => Some(scheme("authorization", "", Encoding::Hex, &body, None)),
+        // As GitHub does.
+        Kind::Change => Some(scheme(
+            "x-hub-signature-256",
+            "sha256=",
+            Encoding::Hex,
+            &body,
+            None,
+        )),
         Kind::Mlflow => Some(scheme(
             "x-mlflow-signature",
             "v1,",

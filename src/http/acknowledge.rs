@@ -2,6 +2,7 @@
 //! trusted to be HTML.
 
 use crate::clock::Clock;
+use crate::domain::change::related::Related;
 use crate::domain::incident::{Ask, Incident};
 use crate::domain::time::Timestamp;
 use crate::engine::link::{BadLink, Links, Ticket};
@@ -9,6 +10,7 @@ use crate::http::LiveSite;
 use crate::http::auth::Actor;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
+use crate::store::changes;
 use crate::store::commands::{Caller, ask as ask_incident};
 use crate::store::engine::Class;
 use crate::store::{Failure, Store};
@@ -102,19 +104,21 @@ pub async fn incident(
     State(store): State<Store>,
     State(clock): State<Clock>,
 ) -> Result<Response, Problem> {
+    let now = clock.now();
     let found = store
         .look(move |reader| {
             let Some(incident) = reader.incident(number)? else {
                 return Ok(None);
             };
             let entries = reader.entries(number, 1, TIMELINE_SHOWN)?;
-            Ok(Some((incident, entries)))
+            let related = changes::beside(reader, &incident, now)?;
+            Ok(Some((incident, entries, related)))
         })
         .await?;
-    let Some((incident, entries)) = found else {
+    let Some((incident, entries, related)) = found else {
         return Err(Problem::not_found(format!("there is no incident {number}")));
     };
-    let missing = incident.missing_now(clock.now());
+    let missing = incident.missing_now(now);
     let body = html! {
         (summary(&incident))
         @if let Some(runbook) = runbook(&incident) {
@@ -123,6 +127,7 @@ pub async fn incident(
         @if incident.is_open() && !missing.is_empty() {
             p { "Missing before it goes on: " @for output in &missing { code { (output) } " " } }
         }
+        (changed(&related))
         h2 { "Timeline" }
         table {
             @for entry in &entries {
@@ -173,15 +178,39 @@ fn summary(incident: &Incident) -> Markup {
     }
 }
 
-/// A runbook as a link where it is one; anything else is text.
+/// The changes that are worth a look.
+fn changed(related: &[Related]) -> Markup {
+    html! {
+        @if !related.is_empty() {
+            h2 { "Changes" }
+            table {
+                @for Related { change, why, .. } in related {
+                    tr {
+                        td { (change.at) }
+                        td { (change.about.by.as_deref().unwrap_or_default()) }
+                        td {
+                            (change.summary()) ": " (why)
+                            @if let Some(url) = &change.about.url { ". " (link(url)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn runbook(incident: &Incident) -> Option<Markup> {
-    let runbook = incident.opened.runbook.as_ref()?;
-    let is_web = runbook.starts_with("https://") || runbook.starts_with("http://");
-    Some(if is_web {
-        html! { a href=(runbook) rel="noreferrer" { (runbook) } }
+    incident.opened.runbook.as_deref().map(link)
+}
+
+/// An address as a link where it is one; anything else is text.
+fn link(text: &str) -> Markup {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    if is_web {
+        html! { a href=(text) rel="noreferrer" { (text) } }
     } else {
-        html! { (runbook) }
-    })
+        html! { (text) }
+    }
 }
 
 const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}\

@@ -130,7 +130,7 @@ async fn take_or(
             };
         }
     };
-    match record_parsed(site, name, source, &post, postable.parsed).await {
+    match record_parsed(site, name, source, source.kind, &post, postable.parsed).await {
         Ok(_taken) => Ok(answer(&postable.faults)),
         Err(problem) if problem.code() == StatusCode::BAD_REQUEST => Ok(answer(&postable.faults)),
         Err(problem) => Err(problem),

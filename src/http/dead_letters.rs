@@ -1,5 +1,6 @@
 //! Dead letters: what was received and could not be used, and that it is read again after a fix.
 
+use crate::domain::source::Kind;
 use crate::http::auth::Source;
 use crate::http::body::Command;
 use crate::http::commands::{Commander, OnlyBy};
@@ -171,11 +172,16 @@ async fn replay_one(site: &Site, id: u64, caller: &Caller) -> Result<DeadLetter,
         .around
         .as_ref()
         .is_some_and(|(before, after)| before.is_empty() && after.is_empty());
+    // A source that pages may tell of changes, too.
+    let kind = match letter.kind == Kind::Change.as_str() && source.kind == Kind::Pagerduty {
+        true => Kind::Change,
+        false => source.kind,
+    };
     // What stands around an item is of one kind; a whole body may have been sent to a source of the wrong kind.
-    if !is_whole && source.kind.as_str() != letter.kind {
+    if !is_whole && kind.as_str() != letter.kind {
         let detail = format!(
             "dead letter {id} is an item of kind {}, and source \"{name}\" is of kind {} now",
-            letter.kind, source.kind
+            letter.kind, kind
         );
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
@@ -187,14 +193,14 @@ async fn replay_one(site: &Site, id: u64, caller: &Caller) -> Result<DeadLetter,
     };
     let unusable =
         |reason: &str, path: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason).at(path);
-    let parsed = read(&source, &post).map_err(|bad| unusable(&bad.reason, &bad.path))?;
-    let n_told = parsed.sightings.len() + parsed.acknowledged.len();
+    let parsed = read(kind, &post).map_err(|bad| unusable(&bad.reason, &bad.path))?;
+    let n_told = parsed.n_told();
     // It would be a dead letter once more.
     if let (0, Some(bad)) = (n_told - parsed.n_own_passes, parsed.rejected.first()) {
         return Err(unusable(&bad.reason, &bad.path));
     }
     note(&name, &parsed);
-    let report = report(&name, source.kind, &post, parsed);
+    let report = report(&name, kind, &post, parsed);
     let (by, in_force) = (caller.by.clone(), caller.in_force.clone());
     let replayed = site.store.transact(Class::Intake, move |tx| {
         letters::replay(tx, id, &report, &by, &in_force, now)

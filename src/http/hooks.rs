@@ -139,11 +139,22 @@ pub(super) async fn take(
     source: &Source,
     post: &Post<'_>,
 ) -> Result<Taken, Problem> {
-    let parsed = match read(source, post) {
+    take_as(site, name, source, source.kind, post).await
+}
+
+/// The same, read as another kind than the source's.
+pub(super) async fn take_as(
+    site: &Site,
+    name: &str,
+    source: &Source,
+    kind: Kind,
+    post: &Post<'_>,
+) -> Result<Taken, Problem> {
+    let parsed = match read(kind, post) {
         Ok(parsed) => parsed,
-        Err(unusable) => return refuse(site, name, source.kind, post, unusable).await,
+        Err(unusable) => return refuse(site, name, kind, post, unusable).await,
     };
-    record_parsed(site, name, source, post, parsed).await
+    record_parsed(site, name, source, kind, post, parsed).await
 }
 
 /// Keeps a body of which nothing could be used, and says why.
@@ -165,19 +176,20 @@ pub(super) async fn record_parsed(
     site: &Site,
     name: &str,
     source: &Source,
+    kind: Kind,
     post: &Post<'_>,
     parsed: Parsed,
 ) -> Result<Taken, Problem> {
     let now = post.now;
     note(name, &parsed);
-    let n_told = parsed.sightings.len() + parsed.acknowledged.len();
+    let n_told = parsed.n_told();
     let (accepted, n_rejected) = (n_told - parsed.n_own_passes, parsed.rejected.len());
     let unusable = parsed.rejected.first().filter(|_| accepted == 0);
     let unusable =
         unusable.map(|item| Problem::bad_request(item.reason.as_str()).at(item.path.as_str()));
     let told = parsed.sightings.iter().map(|sighting| &sighting.labels);
     let first = told.chain(&parsed.acknowledged).next().cloned();
-    let report = report(name, source.kind, post, parsed);
+    let report = report(name, kind, post, parsed);
     let recorded = match n_told + n_rejected {
         0 => Recorded::default(),
         _some => keep_report(site, report, now).await?,
@@ -196,9 +208,9 @@ pub(super) async fn record_parsed(
     Ok(Taken { answer, first })
 }
 
-/// What a source posted, in its format.
-pub(super) fn read(source: &Source, post: &Post<'_>) -> Result<Parsed, Unusable> {
-    ingest::parse(source.kind, post)
+/// What was posted in a format.
+pub(super) fn read(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
+    ingest::parse(kind, post)
 }
 
 /// Tells people how it was read, where they should know.
@@ -217,6 +229,7 @@ pub(super) fn report(name: &str, kind: Kind, post: &Post<'_>, parsed: Parsed) ->
         kind: kind.as_str(),
         sightings: parsed.sightings,
         acknowledged: parsed.acknowledged,
+        changes: parsed.changes,
         rejected,
         scope,
     }
@@ -226,7 +239,7 @@ async fn keep_report(site: &Site, report: Report, now: Timestamp) -> Result<Reco
     let in_force = site.live.load().in_force.clone();
     // Worth its while only where records are far away.
     let foreseen = match site.store.reads_are_far() {
-        true => foreseen(&report, &in_force),
+        true => foreseen(&report, &in_force, now),
         false => Vec::new(),
     };
     let work = move |tx: &mut Tx<'_, '_>| record(tx, &report, &in_force, now);

@@ -11,6 +11,7 @@ use crate::http::auth::Actor;
 use crate::http::params::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Site, view};
+use crate::store::changes;
 use crate::store::lists::{self, IncidentFilter};
 use crate::store::{Reader, Store};
 use axum::Json;
@@ -120,17 +121,29 @@ pub(super) async fn shown(
     Ok(Json(view::incident(incident, received, now)))
 }
 
+/// An incident with the changes that are worth a look beside it.
 pub async fn show(
     _actor: Actor,
     Path(number): Path<u64>,
     State(store): State<Store>,
     State(clock): State<Clock>,
 ) -> Result<Json<Value>, Problem> {
-    let incident = store
-        .look(move |reader| find(reader, number))
-        .await?
-        .ok_or_else(|| no_such(number))?;
-    shown(&store, &incident, clock.now()).await
+    let now = clock.now();
+    let found = store
+        .look(move |reader| {
+            let Some(incident) = find(reader, number)? else {
+                return Ok(None);
+            };
+            let mut whole = view::incident(&incident, reader.tally(number)?, now);
+            let related = changes::beside(reader, &incident, now)?;
+            if let Some(whole) = whole.as_object_mut() {
+                let related = related.iter().map(view::related).collect();
+                whole.insert("changes".to_owned(), Value::Array(related));
+            }
+            Ok(Some(whole))
+        })
+        .await?;
+    found.map(Json).ok_or_else(|| no_such(number))
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,10 +2,10 @@
 
 use crate::domain::source::Kind;
 use crate::http::Site;
-use crate::http::auth::Source;
+use crate::http::auth::{Source, parameters};
 use crate::http::body;
 use crate::http::gate::{Wrong, client};
-use crate::http::hooks::{Taken, take};
+use crate::http::hooks::{Taken, take, take_as};
 use crate::http::opsgenie;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
@@ -32,14 +32,16 @@ pub async fn enqueue(State(site): State<Site>, request: Request) -> Response {
                 json!({ "status": "success", "message": "Event processed", "dedup_key": key });
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
-        Err(problem) => refused(problem, StatusCode::BAD_REQUEST, |problem| {
-            json!({
-                "status": "invalid event",
-                "message": "Event object is invalid",
-                "errors": [problem.reason()],
-            })
-        }),
+        Err(problem) => refused(problem, StatusCode::BAD_REQUEST, pagerduty_error),
     }
+}
+
+fn pagerduty_error(problem: &Problem) -> Value {
+    json!({
+        "status": "invalid event",
+        "message": "Event object is invalid",
+        "errors": [problem.reason()],
+    })
 }
 
 async fn enqueue_or(site: &Site, request: Request) -> Result<Taken, Problem> {
@@ -68,6 +70,47 @@ fn wrong(presented: &str) -> Wrong {
         "" => Wrong::Missing,
         _other => Wrong::Unknown,
     }
+}
+
+/// `POST /v2/change/enqueue`: the routing key is the secret of a source of changes, or of one that pages, as at PagerDuty.
+pub async fn enqueue_change(State(site): State<Site>, request: Request) -> Response {
+    match enqueue_change_or(&site, request).await {
+        Ok(_taken) => {
+            let said = json!({ "status": "success", "message": "Change event processed" });
+            (StatusCode::ACCEPTED, Json(said)).into_response()
+        }
+        Err(problem) => refused(problem, StatusCode::BAD_REQUEST, pagerduty_error),
+    }
+}
+
+async fn enqueue_change_or(site: &Site, request: Request) -> Result<Taken, Problem> {
+    let (head, body) = request.into_parts();
+    let query = parameters(&head.uri);
+    let (client, max_body_bytes) = {
+        let live = site.live.load();
+        (client(&head, &live.access.proxies), live.max_body_bytes)
+    };
+    let kind = Kind::Change.as_str();
+    site.gate.admit(kind, client)?;
+    let body = body::read(body, max_body_bytes, &site.memory).await?;
+    let key = ingest::routing_key(&body.bytes)
+        .map_err(|unusable| Problem::bad_request(unusable.reason).at(unusable.path))?;
+    let found = {
+        let live = site.live.load();
+        // Both are asked, so that the time says nothing about which one it was.
+        let of = |kind| live.access.source_of(kind, &key);
+        let (of_changes, of_pages) = (of(Kind::Change), of(Kind::Pagerduty));
+        of_changes.or(of_pages)
+    };
+    let Some((name, source)) = found else {
+        return Err(site.gate.wrong(kind, wrong(&key), client));
+    };
+    site.gate.takes(&name, source.rate)?;
+    let post = Post {
+        query: &query,
+        ..Post::of(&body.bytes, site.clock.now())
+    };
+    take_as(site, &name, &source, Kind::Change, &post).await
 }
 
 /// `POST /v2/alerts`.

@@ -1,5 +1,7 @@
 //! What is answered: incidents, alerts, pages and timelines as the outside knows them.
 
+use crate::domain::change::Change;
+use crate::domain::change::related::Related;
 use crate::domain::incident::event::{Entry, Remark, Waiver};
 use crate::domain::incident::{Incident, Verification, describe};
 use crate::domain::oncall::Book;
@@ -177,6 +179,37 @@ pub fn alert(listed: &Listed) -> Value {
         "rule": alert.rule,
         "routed": alert.routed,
     })
+}
+
+pub fn change(change: &Change) -> Value {
+    let about = &change.about;
+    json!({
+        "id": change.id,
+        "source": change.source,
+        "kind": change.kind(),
+        "status": change.status,
+        "summary": change.summary(),
+        "service": about.service,
+        "environment": about.environment,
+        "version": about.version,
+        "url": about.url,
+        "by": about.by,
+        "labels": about.labels,
+        "at": instant(change.at),
+        "started_at": instant(change.started_at),
+        "ended_at": instant_or_null(change.ended_at()),
+        "received_at": instant(change.received_at),
+    })
+}
+
+/// A change beside an incident, with why it stands there.
+pub fn related(related: &Related) -> Value {
+    let mut shown = change(&related.change);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("relevance".to_owned(), json!(related.relevance));
+        shown.insert("why".to_owned(), json!(related.why));
+    }
+    shown
 }
 
 pub fn page(incident: &Incident, page: &PageRecord, links: &Links) -> Value {

@@ -354,6 +354,7 @@ fn tell(
         kind: KIND,
         sightings: vec![said],
         acknowledged: Vec::new(),
+        changes: Vec::new(),
         rejected: Vec::new(),
         scope: None,
     };

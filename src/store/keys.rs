@@ -4,6 +4,7 @@ use crate::domain::alert::Fingerprint;
 use crate::domain::time::{Served, Timestamp};
 use crate::store::engine::Key;
 use sha2::{Digest, Sha256};
+use std::fmt;
 
 const META: u8 = b'M';
 const ALERT: u8 = b'A';
@@ -33,6 +34,8 @@ const WATCH: u8 = b'L';
 const SCOPE: u8 = b'c';
 const HEARTBEAT: u8 = b'N';
 const HEARTBEAT_DUE: u8 = b'n';
+const CHANGE: u8 = b'G';
+const CHANGE_AT: u8 = b'g';
 
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
@@ -418,6 +421,53 @@ pub(crate) fn all_replicas() -> Key {
     key(REPLICA, &[])
 }
 
+/// A change, by a hash of its source and its id; shown as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeId(pub(crate) [u8; 16]);
+
+impl ChangeId {
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        hex::decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// A list of changes: that of one service, by a hash of its name, or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangesOf(pub(crate) [u8; 8]);
+
+pub(crate) const ALL_CHANGES: ChangesOf = ChangesOf([0; 8]);
+
+pub(crate) fn change(id: ChangeId) -> Key {
+    key(CHANGE, &[&id.0])
+}
+
+/// Changes of a list by their instants.
+pub(crate) fn change_at(of: ChangesOf, at: Timestamp, id: ChangeId) -> Key {
+    key(CHANGE_AT, &[&of.0, &instant(at), &id.0])
+}
+
+pub(crate) fn changes_of(of: ChangesOf) -> Key {
+    key(CHANGE_AT, &[&of.0])
+}
+
+/// Where those begin that are not before `at`.
+pub(crate) fn changes_from(of: ChangesOf, at: Timestamp) -> Key {
+    key(CHANGE_AT, &[&of.0, &instant(at)])
+}
+
+/// Instant and change of such a key.
+pub(crate) fn read_change_at(key: &[u8]) -> Option<(Timestamp, ChangeId)> {
+    const INSTANT: usize = 9;
+    let id: [u8; 16] = key.get(INSTANT + 8..)?.try_into().ok()?;
+    Some((instant_at(key, INSTANT)?, ChangeId(id)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,6 +478,18 @@ mod tests {
         assert!(due(at(-1), 9) < due(at(0), 1));
         assert!(due(at(5), 1) < due(at(5), 2));
         assert!(due(at(5), 2) < after(&all_due()));
+    }
+
+    #[test]
+    fn a_change_is_found_by_its_instant_and_read_back() {
+        let at = Timestamp::from_millis;
+        let id = ChangeId([7; 16]);
+        let key = change_at(ALL_CHANGES, at(5), id);
+        assert_eq!(read_change_at(&key), Some((at(5), id)));
+        assert_eq!(ChangeId::read(&id.to_string()), Some(id));
+        assert!(changes_from(ALL_CHANGES, at(5)) < key && key < changes_from(ALL_CHANGES, at(6)));
+        assert!(key < after(&changes_of(ALL_CHANGES)));
+        assert!(after(&changes_of(ALL_CHANGES)) <= changes_of(ChangesOf([0x80; 8])));
     }
 
     #[test]

@@ -13,10 +13,10 @@ use crate::store::records::{DeadLetter, Head, OneOrMore, PageState, Seen, Transi
 use std::ops::ControlFlow;
 
 /// Records that are read at once, where reading them one by one would take long.
-const LOOKED_AT_TOGETHER: usize = 256;
+pub(crate) const LOOKED_AT_TOGETHER: usize = 256;
 
 /// Records looked at for one answer; a filter that fits few of them gives a short page and a cursor.
-const LOOKED_AT_MAX: usize = 20_000;
+pub(crate) const LOOKED_AT_MAX: usize = 20_000;
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub fn incidents(
 }
 
 /// The last keys of a range, the last first: as many as are looked at together.
-fn last_keys(reader: &Reader<'_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error> {
+pub(crate) fn last_keys(reader: &Reader<'_>, from: &[u8], to: &[u8]) -> Result<Vec<Key>, Error> {
     let mut found = Vec::new();
     reader.scan_keys(from, to, Order::Reverse, &mut |key| {
         found.push(Key::from_slice(key));

@@ -5,6 +5,7 @@ use crate::domain::alert::{
     Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Scope, Sighting, Signal, Status,
     name_of,
 };
+use crate::domain::change::Mention;
 use crate::domain::escalation::EscalationPolicy;
 use crate::domain::heartbeat::{KIND, Ping};
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
@@ -14,6 +15,7 @@ use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
 use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, millis};
+use crate::store::changes;
 use crate::store::engine::Key;
 use crate::store::error::Error;
 use crate::store::heartbeats::{Heard, beat};
@@ -39,6 +41,8 @@ pub struct Report {
     pub sightings: Vec<Sighting>,
     /// Alerts on which, as their sender says, somebody works.
     pub acknowledged: Vec<Labels>,
+    /// What it tells of changes.
+    pub changes: Vec<Mention>,
     pub rejected: Vec<DeadLetter>,
     /// What its checks are all of.
     pub scope: Option<Scope>,
@@ -76,6 +80,10 @@ pub(crate) fn record_once(
     };
     for letter in &report.rejected {
         recorder.tx.put_dead_letter(letter)?;
+    }
+    for mention in &report.changes {
+        let is_new = changes::record(recorder.tx, &report.source, mention, now)?;
+        recorder.recorded.n_repeats += u64::from(!is_new);
     }
     let mut checks: BTreeMap<Fingerprint, Vec<(&Sighting, Outcome, &Run)>> = BTreeMap::new();
     let mut order: Vec<Fingerprint> = Vec::new();
@@ -125,8 +133,12 @@ struct Recorder<'r, 't, 's> {
 }
 
 /// Records that recording a report will ask for, so far as that can be told without any.
-pub fn foreseen(report: &Report, in_force: &InForce) -> Vec<Key> {
+pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key> {
     let mut keys = Tx::always_asked();
+    keys.extend(changes::foreseen(&report.source, &report.changes, now));
+    if !report.rejected.is_empty() {
+        keys.push(Tx::dead_letters_asked());
+    }
     let acknowledged = report.acknowledged.iter();
     keys.extend(acknowledged.map(|labels| keys::alert(labels.fingerprint())));
     for sighting in &report.sightings {

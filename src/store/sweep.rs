@@ -1,12 +1,13 @@
 //! Retention: what is older than it need be is removed, a bounded step at a time.
 
 use crate::domain::alert::{Fingerprint, Status};
+use crate::domain::change::Change;
 use crate::domain::time::Timestamp;
 use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::records::CheckSeen;
 use crate::store::tx::Tx;
-use crate::store::{Failure, keys};
+use crate::store::{Failure, changes, keys};
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const LOOKED_AT_MAX: usize = 2_000;
 pub struct Retention {
     /// Resolved alerts that belong to no open incident, and the history of all alerts.
     pub alerts: Duration,
+    /// Changes, from when they last came to another status.
+    pub changes: Duration,
     /// The newest of them, so many.
     pub dead_letters: u64,
 }
@@ -37,7 +40,8 @@ pub fn sweep(
         + remove_alerts(tx, end)?
         + remove_dead_letters(tx, retention.dead_letters)?
         + remove_idempotency(tx, now)?
-        + remove_checks(tx, end)?;
+        + remove_checks(tx, end)?
+        + remove_changes(tx, now.minus(retention.changes))?;
     Ok(removed)
 }
 
@@ -126,6 +130,28 @@ fn remove_alert(tx: &mut Tx<'_, '_>, key: Key, fingerprint: Fingerprint) -> Resu
     }
     tx.remove(key);
     Ok(true)
+}
+
+/// Changes that came to no other status since `end`. One that began before and ended later is no longer found by its beginning.
+fn remove_changes(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
+    let from = keys::changes_of(keys::ALL_CHANGES);
+    let old = first_keys(tx, &from, &keys::changes_from(keys::ALL_CHANGES, end))?;
+    let ids: Vec<Key> = old
+        .iter()
+        .filter_map(|key| keys::read_change_at(key))
+        .map(|(_, id)| keys::change(id))
+        .collect();
+    tx.read().foresee(&ids)?;
+    for id in &ids {
+        if let Some(change) = tx.get::<Change>(id)?
+            && change.at < end
+        {
+            changes::remove(tx, &change);
+        }
+    }
+    let removed = old.len();
+    old.into_iter().for_each(|key| tx.remove(key));
+    Ok(removed)
 }
 
 fn remove_dead_letters(tx: &mut Tx<'_, '_>, kept: u64) -> Result<usize, Error> {

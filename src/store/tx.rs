@@ -128,6 +128,11 @@ impl<'t, 's> Tx<'t, 's> {
             .collect()
     }
 
+    /// The record that keeping a dead letter asks for.
+    pub(crate) fn dead_letters_asked() -> Key {
+        keys::meta(Counter::DeadLetter.name())
+    }
+
     /// Whether nothing is asked of this incident, since it is stuck.
     pub(crate) fn avoids(&self, number: u64) -> bool {
         self.avoided.contains(&number)

@@ -66,6 +66,7 @@ pub fn wish(
                 kind,
                 sightings: vec![again],
                 acknowledged: Vec::new(),
+                changes: Vec::new(),
                 rejected: Vec::new(),
             };
             return match record(tx, &report, in_force, now) {

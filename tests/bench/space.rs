@@ -259,6 +259,7 @@ impl Week {
         let now = self.at.now;
         let parsed = ingest::parse(source::Kind::Alertmanager, &ingest::Post::of(body, now))?;
         let report = Report {
+            changes: Vec::new(),
             scope: None,
             source: "alertmanager".to_owned(),
             kind: "alertmanager",
@@ -386,6 +387,7 @@ fn open(directory: &Path) -> anyhow::Result<(Arc<SledEngine>, Store, Engine)> {
 fn retention() -> Retention {
     Retention {
         alerts: 90 * DAY,
+        changes: 90 * DAY,
         dead_letters: 10_000,
     }
 }

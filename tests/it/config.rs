@@ -166,7 +166,6 @@ fn the_contract_s_examples_are_read() {
     assert_eq!(
         found,
         [
-            "20 warning: kind \"change\" is not yet in effect",
             "24 warning: kind \"mapped\" is not yet in effect",
             "25 warning: \"mapping\" is not yet in effect",
             "27 warning: \"mappings\" is not yet in effect",
@@ -253,6 +252,7 @@ fn without_any_file_the_defaults_hold() {
     assert_eq!(steps[0].targets[0].to_string(), "person:log");
     assert_eq!(config.book.people["log"].name, "Log");
     assert_eq!(show_span(config.retention.alerts_for), "90d");
+    assert_eq!(show_span(config.retention.changes_for), "90d");
     assert_eq!(config.retention.n_dead_letters, 10_000);
     let processes: Vec<(Profile, Urgency, String)> = Severity::ALL
         .map(|severity| config.book.processes.of(severity))
@@ -352,6 +352,11 @@ fn a_source_that_signs_signs_as_its_kind_does_unless_it_says_otherwise() {
         ("x-mlflow-timestamp", WITHIN)
     );
     assert_eq!(hmac("dbt_cloud", "").header, "authorization");
+    let github = hmac("change", "");
+    assert_eq!(
+        (github.header.as_str(), github.prefix.as_str()),
+        ("x-hub-signature-256", "sha256=")
+    );
     assert_eq!(hmac("grafana", "").signed, [Piece::Body]);
     let own = hmac(
         "grafana",

@@ -12,6 +12,9 @@ async fn fill(daemon: &Daemon) {
         let (status, _) = daemon.post("/hooks/alertmanager", &firing(name)).await;
         assert_eq!(status, 200);
     }
+    let change = json!({ "service": "checkout", "version": "1.4.2" });
+    let (status, _) = daemon.post("/hooks/change", &change).await;
+    assert_eq!(status, 200);
     rests(daemon).await;
     let ana = json!({ "by": "ana" });
     let (status, _) = daemon.post("/api/v1/incidents/2/acknowledge", &ana).await;
@@ -25,6 +28,7 @@ async fn fill(daemon: &Daemon) {
 async fn seen(daemon: &Daemon) -> Vec<Value> {
     let mut seen = daemon.list("incidents").await;
     seen.extend(daemon.list("alerts").await);
+    seen.extend(daemon.list("changes").await);
     for number in 1..=3 {
         for part in ["timeline", "pages"] {
             let (_, part) = daemon

@@ -129,9 +129,10 @@ fn an_alert_that_joins_asks_for_nothing_that_was_not_foreseen() {
     let mut step = |signal: Signal, names: &[&str]| {
         let mut report = signal_of(&[], signal);
         report.sightings = names.iter().map(|name| sighting(name, signal)).collect();
-        *locked(&asked.foreseen) = foreseen(&report, &world.simulation.in_force)
-            .into_iter()
-            .collect();
+        *locked(&asked.foreseen) =
+            foreseen(&report, &world.simulation.in_force, world.simulation.now())
+                .into_iter()
+                .collect();
         locked(&asked.unforeseen).clear();
         world.report(report);
         let unforeseen = locked(&asked.unforeseen).clone();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use watchkeeper::domain::action_item::{ActionItem, ActionKind, ActionState, Priority};
 use watchkeeper::domain::alert::{Alert, Fingerprint, Labels, Outcome, Routed, Status, Watch};
 use watchkeeper::domain::analysis::{Analysis, Finding};
+use watchkeeper::domain::change::{About, Change as ToldChange, Status as ChangeStatus};
 use watchkeeper::domain::cron_spec::CronSpec;
 use watchkeeper::domain::escalation::{EscalationPolicy, Step, Target};
 use watchkeeper::domain::incident::event::{
@@ -520,6 +521,29 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
                 runs: vec![run],
             },
         );
+    });
+    check("told_change", &|text| {
+        let text_of = |text: &str| Some(text.to_owned());
+        let change = ToldChange {
+            id: "deploy-17".to_owned(),
+            source: "ci".to_owned(),
+            status: ChangeStatus::RolledBack,
+            at: at("2026-03-02T10:00:00Z"),
+            started_at: nine(),
+            received_at: nine(),
+            heard_at: at("2026-03-02T10:00:01Z"),
+            about: About {
+                kind: text_of("deployment"),
+                service: text_of("checkout"),
+                environment: text_of("production"),
+                summary: text_of("New tax rules"),
+                version: text_of("1.4.2"),
+                url: text_of("https://ci.example/17"),
+                by: text_of("ana"),
+                labels: Labels::from_iter([("region", "eu")]),
+            },
+        };
+        same(text, &change);
     });
     check("pending", &|text| {
         let pending = Pending {

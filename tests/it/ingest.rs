@@ -1,5 +1,6 @@
 //! What senders really send, what they should not have sent, and what nobody would, read into sightings.
 
+mod change;
 mod cloudevents;
 mod dbt;
 mod dbt_cloud;
@@ -1192,11 +1193,14 @@ fn what_was_observed_is_kept_short() {
 fn any_fixture() -> impl Strategy<Value = Vec<u8>> {
     let folders = [
         "alertmanager-webhook",
+        "cdevents",
         "cloudevents",
         "dbt-cloud",
         "dbt-core",
         "evidently",
         "generic",
+        "github",
+        "gitlab",
         "grafana",
         "great-expectations",
         "mlflow",
@@ -1235,12 +1239,19 @@ fn any_pieces() -> impl Strategy<Value = Vec<u8>> {
         "\n",
         "\"alerts\":",
         "\"checks\":",
+        "\"changes\":",
+        "\"context\":{\"type\":\"dev.cdevents.service.deployed.0.2.0\"}",
         "\"data\":",
+        "\"deployment\":",
         "\"entity\":\"model_version_tag\"",
         "\"hasErrors\":true",
         "\"results\":",
         "\"validation_results\":",
         "\"labels\":",
+        "\"object_kind\":\"deployment\"",
+        "\"payload\":",
+        "\"repository\":",
+        "\"service\":\"s\"",
         "\"status\":\"firing\"",
         "\"source\":\"s\"",
         "\"specversion\":\"1.0\"",

@@ -15,6 +15,7 @@ mod arc;
 mod binary;
 mod blocks;
 mod chance;
+mod changes;
 mod channels;
 mod clock;
 mod cluster;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use watchkeeper::domain::alert::{Labels, Sighting};
+use watchkeeper::domain::change::MAX_LABELS;
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::ingest::{Post, parse};
@@ -26,10 +27,14 @@ pub fn read(kind: Kind, body: &[u8]) {
             return;
         }
     };
-    assert!(parsed.sightings.len() + parsed.rejected.len() <= body.len());
+    assert!(parsed.sightings.len() + parsed.changes.len() + parsed.rejected.len() <= body.len());
     let mut kept = 0;
     for sighting in &parsed.sightings {
         kept += sighting_holds(sighting);
+    }
+    for change in &parsed.changes {
+        assert!(change.about.labels.len() <= MAX_LABELS);
+        kept += serde_json::to_string(&change.about).map_or(0, |stored| stored.len());
     }
     for rejected in &parsed.rejected {
         assert!(rejected.path.starts_with('$'), "{}", rejected.path);

@@ -64,6 +64,7 @@ fn an_incident_has_every_field_of_the_contract() {
             "waivers": [],
             "analysis": {},
             "actions": [],
+            "changes": [],
             "recurrence_of": null,
             "recurrences": 0,
             "verification": null,
