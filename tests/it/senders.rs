@@ -497,3 +497,231 @@ async fn a_run_of_dbt_keeps_its_own_status_and_never_sends_results_of_the_one_be
         "nobody takes it"
     );
 }
+
+/// `failed: it says "no"`, of each change, sorted.
+async fn changes(daemon: &Daemon) -> Vec<String> {
+    let changes = daemon.list("changes").await;
+    let shown = |change: &Value| {
+        let text = |name: &str| change[name].as_str().unwrap_or("-").to_owned();
+        format!("{}: {}", text("status"), text("summary"))
+    };
+    let mut shown: Vec<String> = changes.iter().map(shown).collect();
+    shown.sort();
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_is_told_when_it_begins_and_ends_and_keeps_its_own_status() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let deploy = |words: &[&str], command: &[&str]| {
+        let mut deploy = script("deploy.sh", &daemon.url);
+        deploy.args(words).arg("--").args(command);
+        deploy
+    };
+    let nasty = "it says \"no\" \\ $(touch /tmp/never) `x`\n\tand é";
+    let words = [
+        "--service",
+        "checkout",
+        "--version",
+        "1.4.2",
+        "--by",
+        "ana",
+        "--summary",
+        nasty,
+    ];
+    let output = run(deploy(&words, &["sh", "-c", "echo rolled out"])).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "rolled out\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    for (status, environment) in [(3, "failed"), (143, "ended")] {
+        let words = [
+            "--service",
+            "checkout",
+            "--environment",
+            environment,
+            "--by",
+            "",
+        ];
+        let output = run(deploy(&words, &["sh", "-c", &format!("exit {status}")])).await;
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+    }
+    let mut done = script("deploy.sh", &daemon.url);
+    done.args(["--kind", "configuration", "--summary", "new tax rules"]);
+    succeeds(done).await;
+    assert_eq!(
+        changes(&daemon).await,
+        [
+            "cancelled: deployment of checkout to ended",
+            "failed: deployment of checkout to failed",
+            "succeeded: it says \"no\" \\ $(touch /tmp/never) `x`  and é",
+            "succeeded: new tax rules",
+        ],
+        "each is one change, however it went"
+    );
+    for wrong in [&["--service"][..], &["--colour", "red"], &["roll-out.sh"]] {
+        let mut command = script("deploy.sh", &daemon.url);
+        command.args(wrong);
+        assert_eq!(run(command).await.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_goes_on_where_nobody_hears_of_it() {
+    // A curl that gives up at once: how long it tries is not what is seen here.
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("curl");
+    std::fs::write(&program, "#!/bin/sh\ncat >/dev/null\nexit 7\n").expect("a file");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("it can be run");
+    let mut command = script("deploy.sh", "http://127.0.0.1:1");
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", dir.path().display());
+    command.env("PATH", path);
+    command.args([
+        "--service",
+        "checkout",
+        "--",
+        "sh",
+        "-c",
+        "echo done; exit 4",
+    ]);
+    let output = run(command).await;
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "watchkeeper: the change was not delivered\n".repeat(2)
+    );
+}
+
+/// The lines of the block that follows `key` in a text of YAML, without their indentation.
+fn yaml_block(text: &str, key: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| line.trim() != key);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let own = indent(lines.next().expect("the key is there"));
+    let block: Vec<&str> = lines
+        .take_while(|line| line.trim().is_empty() || indent(line) > own)
+        .collect();
+    let inner = block.iter().map(|line| indent(line)).min().unwrap_or(0);
+    let lines = block
+        .iter()
+        .map(|line| line.get(inner..).unwrap_or_default());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_of_github_actions_tells_how_the_job_went() {
+    let text = std::fs::read_to_string(folder().join("github_actions.yml")).expect("a file");
+    let script = yaml_block(&text, "run: |");
+    assert!(
+        !script.contains("${{"),
+        "what others wrote is never run: {script}"
+    );
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let step = |values: &[(&str, &str)]| {
+        let mut command = Command::new("bash");
+        command.args(["-e", "-c", &script]);
+        // Every variable of the step has a value, as an empty one at least.
+        let named = yaml_block(&text, "env:");
+        let named = named.lines().filter_map(|line| line.split_once(": "));
+        for (name, _) in named {
+            let given = values.iter().find(|(known, _)| *known == name);
+            command.env(name, given.map_or("", |(_, value)| value));
+        }
+        command.env("URL", &daemon.url);
+        command
+    };
+    let mut values = vec![
+        ("SERVICE", "checkout"),
+        ("ENVIRONMENT", "production"),
+        ("STATUS", "failure"),
+        ("VERSION", "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"),
+        ("BY", "ana"),
+        ("SUMMARY", "Tax \"rules\" $(touch /tmp/never)\n\nin full"),
+        ("RUN", "https://github.com/example/checkout/actions/runs/9"),
+        ("ID", "example/checkout/9/1/deploy"),
+    ];
+    let output = run(step(&values)).await;
+    assert!(output.status.success(), "{output:?}");
+    values.retain(|(name, _)| *name != "SUMMARY");
+    let output = run(step(&values)).await;
+    assert!(output.status.success(), "{output:?}");
+    let changes = daemon.list("changes").await;
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    let change = &changes[0];
+    assert_eq!(change["status"], "failed");
+    assert_eq!(change["summary"], "Tax \"rules\" $(touch /tmp/never)");
+    assert_eq!(change["version"], "f95f852b");
+    assert_eq!(
+        change["url"],
+        "https://github.com/example/checkout/actions/runs/9"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_template_for_argo_cd_is_a_change_from_running_to_its_end() {
+    let text = std::fs::read_to_string(folder().join("argocd_notifications.yaml")).expect("a file");
+    let template = yaml_block(&text, "body: |");
+    let rendered = |phase: &str, finished_at: Option<&str>| {
+        let started_at = "2026-03-02T08:50:00Z";
+        // What the templates of Argo CD make of each of these.
+        let values = [
+            (
+                "(printf \"%s/%s\" .app.metadata.name .app.status.operationState.startedAt)",
+                json!(format!("checkout/{started_at}")),
+            ),
+            (".app.status.operationState.phase", json!(phase)),
+            (
+                "(default .app.status.operationState.startedAt .app.status.operationState.finishedAt)",
+                json!(finished_at.unwrap_or(started_at)),
+            ),
+            (".app.metadata.name", json!("checkout")),
+            (
+                ".app.status.sync.revision",
+                json!("f95f852bd8fca8fcc58a9a2d6c842781e32a215e"),
+            ),
+            (".app.status.operationState.message", Value::Null),
+            (
+                "(printf \"%s/applications/%s\" .context.argocdUrl .app.metadata.name)",
+                json!("https://argocd.example/applications/checkout"),
+            ),
+            (".app.spec.destination.namespace", json!("shop")),
+            (
+                "(default .app.spec.destination.server .app.spec.destination.name)",
+                json!("eu1"),
+            ),
+            (".app.spec.project", json!("default")),
+        ];
+        let filled = values.iter().fold(template.clone(), |text, (name, value)| {
+            text.replace(&format!("{{{{ toJson {name} }}}}"), &value.to_string())
+        });
+        assert!(!filled.contains("{{"), "{filled}");
+        serde_json::from_str::<Value>(&filled).expect("it renders JSON")
+    };
+    let home = Home::new();
+    let daemon = home.serve().await;
+    for (phase, finished_at) in [
+        ("Running", None),
+        ("Failed", Some("2026-03-02T08:54:00Z")),
+        ("Running", None),
+    ] {
+        let (status, answer) = daemon
+            .post("/hooks/change", &rendered(phase, finished_at))
+            .await;
+        assert_eq!((status, &answer["accepted"]), (200, &json!(1)), "{answer}");
+    }
+    let changes = daemon.list("changes").await;
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    let change = &changes[0];
+    assert_eq!(
+        (&change["status"], &change["service"]),
+        (&json!("failed"), &json!("checkout"))
+    );
+    assert_eq!(
+        change["labels"],
+        json!({ "namespace": "shop", "cluster": "eu1", "project": "default" })
+    );
+    assert_eq!(change["started_at"], "2026-03-02T08:50:00.000Z");
+    assert_eq!(change["ended_at"], "2026-03-02T08:54:00.000Z");
+}
