@@ -695,3 +695,19 @@ async fn a_change_that_was_taken_survives_a_kill_and_is_shown_with_the_incident(
     let verified = home.run(&["store", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
 }
+
+#[test]
+fn a_change_that_was_rejected_is_replayed_when_it_can_be_read() {
+    let access = access_with_source_of(Kind::Check, "deploys", vec![Credential::Open]);
+    let mut api = Api::with(access, book(&[("ana", 5)]), rules(|_| {}));
+    let body = json!({ "service": "checkout", "version": "1.4.2" });
+    assert_eq!(api.post("/hooks/deploys", &body).status, 400);
+    let mut live = (**api.live.load()).clone();
+    let right = access_with_source_of(Kind::Change, "deploys", vec![Credential::Open]);
+    live.access = right;
+    api.live.swap(live);
+    let replayed = api.post("/api/v1/dead-letters/1/replay", &json!({}));
+    assert_eq!(replayed.status, 200, "{}", replayed.text);
+    assert_eq!(replayed.at("/replayed/accepted"), 1);
+    assert_eq!(listed(&mut api, "").len(), 1);
+}
