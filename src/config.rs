@@ -7,6 +7,7 @@ pub mod channels;
 mod environment;
 pub mod heartbeats;
 pub mod log;
+pub mod mappings;
 mod names;
 mod people;
 mod policies;
@@ -214,10 +215,12 @@ fn read(
         .and_then(Value::boolean)
         .unwrap_or(true);
     let heartbeats = heartbeats::read(&watchkeeper.section("heartbeats"), &server, environment);
+    let mappings = mappings::read(&watchkeeper.section("mappings"));
     let sources = sources::read(
         &watchkeeper.section("sources"),
         &server,
         builtin_sources,
+        &mappings,
         environment,
     );
     let (channels, channel_names) = channels::read(&watchkeeper.section("channels"), environment);
@@ -228,14 +231,7 @@ fn read(
     let log = log::read(watchkeeper.section("log"));
     let retention = retention::read(watchkeeper.section("retention"));
     let rules = rules_from(watchkeeper.get("rules_dir"), directory);
-    for section in [
-        "mappings",
-        "prometheus",
-        "storm",
-        "limits",
-        "heartbeat",
-        "reviews",
-    ] {
+    for section in ["prometheus", "storm", "limits", "heartbeat", "reviews"] {
         watchkeeper.not_yet(section);
     }
     for section in ONCALL_SECTIONS {

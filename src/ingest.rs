@@ -12,6 +12,7 @@ mod evidently;
 mod grafana;
 mod great_expectations;
 mod json;
+mod mapped;
 mod mlflow;
 mod opsgenie;
 mod pagerduty;
@@ -21,6 +22,7 @@ mod soda;
 
 use crate::domain::alert::{Labels, Said, Scope, Sighting, Signal};
 use crate::domain::change::Mention;
+use crate::domain::mapping::Mapping;
 use crate::domain::source::Kind;
 use crate::domain::time::Timestamp;
 use chrono::{DateTime, Datelike, NaiveDateTime};
@@ -56,6 +58,17 @@ pub struct Parsed {
     pub acknowledged: Vec<Labels>,
     /// Changes that it told of, which are no alerts.
     pub changes: Vec<Mention>,
+    /// How many of these are among the sightings, too, and so are no items of their own.
+    pub n_seen_and_acknowledged: usize,
+    /// An address that its sender wants fetched before it sends anything, and where that stands in the body.
+    pub confirm: Option<Confirm>,
+}
+
+/// An address that a sender wants fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    pub path: String,
+    pub url: String,
 }
 
 impl Parsed {
@@ -73,6 +86,11 @@ impl Parsed {
     /// How many things it told of.
     pub fn n_told(&self) -> usize {
         self.sightings.len() + self.acknowledged.len() + self.changes.len()
+    }
+
+    /// How many items of the body were taken.
+    pub fn n_accepted(&self) -> usize {
+        self.n_told() - self.n_own_passes - self.n_seen_and_acknowledged
     }
 
     /// The scope whose absent checks are really absent: none where an item was rejected, since it may be one of them.
@@ -210,6 +228,8 @@ pub struct Post<'a> {
     pub query: &'a [(String, String)],
     /// When it came.
     pub now: Timestamp,
+    /// How its source wants it read, where that is of kind `mapped`.
+    pub mapping: Option<&'a Mapping>,
 }
 
 impl<'a> Post<'a> {
@@ -220,6 +240,7 @@ impl<'a> Post<'a> {
             headers: &[],
             query: &[],
             now,
+            mapping: None,
         }
     }
 
@@ -277,6 +298,10 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
     if kind == Kind::Cloudevents && cloudevents::is_binary(post) {
         return cloudevents::parse_binary(post).map_err(Bad::unusable);
     }
+    // What stands for the body may stand in the address, or be a form.
+    if kind == Kind::Mapped {
+        return mapped::parse(post);
+    }
     let in_form = match kind {
         Kind::Change => change::in_form(post),
         _other => None,
@@ -322,7 +347,14 @@ fn read_time(value: &RawValue) -> Result<Option<Timestamp>, Bad> {
         let instant = unix_time(value.get()).ok_or_else(|| json::wrong(wanted, Some(value)))?;
         return Ok(Some(instant));
     }
-    let text = json::text(value)?;
+    time_in(&json::text(value)?).map_err(|NoTime| json::wrong(wanted, Some(value)))
+}
+
+/// A text is none.
+struct NoTime;
+
+/// The instant that a text is.
+fn time_in(text: &str) -> Result<Option<Timestamp>, NoTime> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -330,8 +362,7 @@ fn read_time(value: &RawValue) -> Result<Option<Timestamp>, Bad> {
     if let Some(instant) = calendar_time(text) {
         return Ok((instant.year() > 1).then(|| instant.into()));
     }
-    let instant = unix_time(text).ok_or_else(|| json::wrong(wanted, Some(value)))?;
-    Ok(Some(instant))
+    unix_time(text).map(Some).ok_or(NoTime)
 }
 
 fn calendar_time(text: &str) -> Option<DateTime<chrono::Utc>> {

@@ -71,6 +71,7 @@
 //!   - `config/environment.rs`: Variables
 //!   - `config/heartbeats.rs`: `[heartbeats]`
 //!   - `config/log.rs`: `[log]`
+//!   - `config/mappings.rs`: `[mappings]`, and the mappings that ship with the program
 //!   - `config/names.rs`: The names that other places refer to, gathered before anything is read, so that order does not matter
 //!   - `config/people.rs`: `[people]` and `[teams]`
 //!   - `config/policies.rs`: `[policies]`
@@ -89,6 +90,7 @@
 //!   - `domain/analysis.rs`: Root cause analysis as data
 //!   - `domain/change.rs`: Changes: deployments and changes of configuration
 //!     - `domain/change/related.rs`: Which changes are worth a look when an incident has begun
+//!   - `domain/confirmation.rs`: Addresses that a sender wants fetched before it sends anything
 //!   - `domain/cron_spec.rs`: What people write as cron, and the instants it means
 //!   - `domain/escalation.rs`: Escalation policies
 //!   - `domain/finding.rs`: Findings
@@ -110,6 +112,9 @@
 //!     - `domain/incident/paging.rs`: Paging of one incident
 //!     - `domain/incident/timeline.rs`: An incident's log in words
 //!     - `domain/incident/verify.rs`: Verification of one incident
+//!   - `domain/mapping.rs`: How any JSON becomes alerts, as an operator wrote it down
+//!     - `domain/mapping/nested.rs`: Where texts lie in a body that are JSON themselves
+//!     - `domain/mapping/path.rs`: Paths into what was posted
 //!   - `domain/matcher.rs`: Label matchers (`severity=~"critical|page"`), read as Alertmanager reads them since 0.27
 //!     - `domain/matcher/classic.rs`: Alertmanager's classic grammar of matchers
 //!     - `domain/matcher/utf8.rs`: Alertmanager's UTF-8 grammar of matchers
@@ -125,7 +130,7 @@
 //!   - `domain/severity.rs`: Severity, from SEV1 (worst) to SEV5, and the process that each severity asks for
 //!   - `domain/signature.rs`: Signatures of what senders post
 //!   - `domain/source.rs`: Sources
-//!   - `domain/template.rs`: Templates of rules
+//!   - `domain/template.rs`: Templates of rules and mappings
 //!   - `domain/time.rs`: Instants and spans
 //!   - `domain/verification.rs`: Verification
 //! - `engine.rs`: Does what is due
@@ -177,6 +182,9 @@
 //!   - `ingest/great_expectations.rs`: A checkpoint of Great Expectations, as our action posts it
 //!   - `ingest/json.rs`: JSON from strangers
 //!     - `ingest/json/body.rs`: The syntax of a body
+//!   - `ingest/mapped.rs`: Any JSON, read as a mapping says
+//!     - `ingest/mapped/form.rs`: Forms, and addresses that say it all
+//!     - `ingest/mapped/node.rs`: Parts of a body, read as far as they are asked for
 //!   - `ingest/mlflow.rs`: The registry webhook of MLflow
 //!   - `ingest/opsgenie.rs`: Alerts as Opsgenie's API takes them
 //!   - `ingest/pagerduty.rs`: Events as PagerDuty's Events API v2 takes them

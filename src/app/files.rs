@@ -189,10 +189,9 @@ fn access(config: &Config) -> Access {
         .map(|(name, token)| Token::new(name.clone(), role(token.role), &token.secret));
     let sources = config.sources.iter().map(|(name, source)| {
         let credentials = source.auth.iter().map(credential).collect();
-        (
-            name.clone(),
-            Arc::new(Source::new(source.kind, credentials).at_most(source.rate)),
-        )
+        let made = Source::new(source.kind, credentials).at_most(source.rate);
+        let made = made.mapped(source.mapping.clone(), source.confirm_hosts.clone());
+        (name.clone(), Arc::new(made))
     });
     let heartbeats = config.heartbeats.iter().map(|(name, heartbeat)| {
         let credentials = heartbeat.auth.iter().map(credential).collect();

@@ -1,13 +1,17 @@
 //! `[sources]`: who may send to us, in which format, and how they prove who they are.
 
 use crate::config::environment::Environment;
+use crate::config::mappings::{Mappings, hosts};
 use crate::config::secrets::secret;
 use crate::config::server::Server;
+use crate::domain::confirmation::HostPattern;
+use crate::domain::mapping::Mapping;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Algorithm, Encoding, Freshness, Piece, Scheme, WITHIN, pieces};
 use crate::domain::source::{Kind, Rate};
 use crate::toml_file::{Name, Section, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -18,6 +22,10 @@ pub struct Source {
     /// How long an alert of it may fire without being heard of.
     pub stale_after: Option<Duration>,
     pub rate: Option<Rate>,
+    /// How what it posts is read, where it is of kind `mapped`.
+    pub mapping: Option<Arc<Mapping>>,
+    /// Where a confirmation may lead.
+    pub confirm_hosts: Vec<HostPattern>,
 }
 
 /// How a sender proves who it is.
@@ -56,6 +64,7 @@ pub(super) fn read(
     section: &Section<'_>,
     server: &Server,
     has_builtin: bool,
+    mappings: &Mappings,
     environment: &Environment,
 ) -> BTreeMap<String, Source> {
     let mut sources = BTreeMap::new();
@@ -68,13 +77,15 @@ pub(super) fn read(
                     auth: vec![SourceAuth::None],
                     stale_after: None,
                     rate: None,
+                    mapping: None,
+                    confirm_hosts: Vec::new(),
                 },
             )
         };
         sources.extend(Kind::ALL.map(builtin));
     }
     for (name, source) in section.each_section() {
-        if let Some(source) = read_one(name, source, server, environment) {
+        if let Some(source) = read_one(name, source, server, mappings, environment) {
             sources.insert(name.text.to_owned(), source);
         }
     }
@@ -85,6 +96,7 @@ fn read_one(
     name: Name<'_>,
     section: Section<'_>,
     server: &Server,
+    mappings: &Mappings,
     environment: &Environment,
 ) -> Option<Source> {
     if !is_path_segment(name.text) {
@@ -100,16 +112,22 @@ fn read_one(
     {
         value.warn(format!("kind \"{kind}\" is not yet in effect"));
     }
-    let auth = auth_of(&section, kind, server, "a source", environment);
+    let (mapping, confirm_hosts) = mapped(&section, kind, mappings);
+    let signs = mapping
+        .as_ref()
+        .and_then(|mapping| mapping.signature.clone());
+    let usual = signs.or_else(|| kind.and_then(usual_scheme));
+    let auth = auth_of(&section, usual.as_ref(), server, "a source", environment);
     let stale_after = section.get("stale_after").and_then(Value::lasting);
     let rate = section.get("rate").and_then(rate);
-    section.not_yet("mapping");
     section.done();
     Some(Source {
         kind: kind?,
         auth: auth?,
         stale_after,
         rate,
+        mapping,
+        confirm_hosts,
     })
 }
 
@@ -135,13 +153,13 @@ pub(super) fn is_path_segment(name: &str) -> bool {
 /// How `what` is proven; it must be said on a public listener.
 pub(super) fn auth_of(
     section: &Section<'_>,
-    kind: Option<Kind>,
+    usual: Option<&Scheme>,
     server: &Server,
     what: &str,
     environment: &Environment,
 ) -> Option<Vec<SourceAuth>> {
     match section.get("auth") {
-        Some(value) => auth(value, kind, environment),
+        Some(value) => auth(value, usual, environment),
         None if server.is_on_loopback() => Some(vec![SourceAuth::None]),
         None => {
             section.error(format!(
@@ -152,9 +170,33 @@ pub(super) fn auth_of(
     }
 }
 
+/// What only sources of kind `mapped` have.
+fn mapped(
+    section: &Section<'_>,
+    kind: Option<Kind>,
+    mappings: &Mappings,
+) -> (Option<Arc<Mapping>>, Vec<HostPattern>) {
+    if kind.is_some_and(|kind| kind != Kind::Mapped) {
+        for key in ["mapping", "confirm_hosts"] {
+            section.refuse(key, &format!("\"{key}\" is for kind \"mapped\""));
+        }
+        return (None, Vec::new());
+    }
+    let written = match kind {
+        Some(_) => section.required("mapping"),
+        None => section.get("mapping"),
+    };
+    let mapping = written.and_then(|value| mappings.named(value));
+    let hosts = section.get("confirm_hosts").and_then(hosts);
+    let usual = mapping
+        .as_ref()
+        .map(|mapping| mapping.confirm_hosts.clone());
+    (mapping, hosts.or(usual).unwrap_or_default())
+}
+
 fn auth(
     value: Value<'_>,
-    kind: Option<Kind>,
+    usual: Option<&Scheme>,
     environment: &Environment,
 ) -> Option<Vec<SourceAuth>> {
     if value.is_string() {
@@ -169,7 +211,7 @@ fn auth(
         };
     }
     if !value.is_list() {
-        return Some(vec![one_auth(value, kind, environment)?]);
+        return Some(vec![one_auth(value, usual, environment)?]);
     }
     let items = value.list()?;
     if items.is_empty() {
@@ -177,11 +219,15 @@ fn auth(
     }
     items
         .into_iter()
-        .map(|item| one_auth(item, kind, environment))
+        .map(|item| one_auth(item, usual, environment))
         .collect()
 }
 
-fn one_auth(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Option<SourceAuth> {
+fn one_auth(
+    value: Value<'_>,
+    usual: Option<&Scheme>,
+    environment: &Environment,
+) -> Option<SourceAuth> {
     if !value.is_table() {
         value.hide();
         return value.wanted("a table with one of bearer, basic, header, hmac, query");
@@ -205,7 +251,7 @@ fn one_auth(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> 
         .and_then(|value| query(value, environment));
     let hmac = section
         .get("hmac")
-        .and_then(|value| hmac(value, kind, environment));
+        .and_then(|value| hmac(value, usual, environment));
     if !ways.iter().any(|way| section.has(way)) {
         section.error(format!("{AUTH_WANTED} is wanted"));
     }
@@ -272,13 +318,22 @@ fn query(value: Value<'_>, environment: &Environment) -> Option<SourceAuth> {
 }
 
 /// How a sender signs: as senders of its kind do, with what is said otherwise.
-fn hmac(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Option<SourceAuth> {
+fn hmac(value: Value<'_>, usual: Option<&Scheme>, environment: &Environment) -> Option<SourceAuth> {
     let section = value.section()?;
-    let usual = kind.and_then(usual_scheme);
     let key = section
         .required("secret")
         .and_then(|value| secret(value, environment));
-    let header = match (section.get("header"), &usual) {
+    let scheme = signed_as(&section, usual);
+    section.done();
+    Some(SourceAuth::Hmac {
+        scheme: scheme?,
+        secret: key?,
+    })
+}
+
+/// A scheme of signatures: the usual one, with what is said otherwise.
+pub(super) fn signed_as(section: &Section<'_>, usual: Option<&Scheme>) -> Option<Scheme> {
+    let header = match (section.get("header"), usual) {
         (Some(value), _) => header_name(value).map(|name| name.to_ascii_lowercase()),
         (None, Some(usual)) => Some(usual.header.clone()),
         (None, None) => {
@@ -286,6 +341,7 @@ fn hmac(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Opti
             None
         }
     };
+    let usual = usual.cloned();
     let mut scheme = usual.unwrap_or_else(|| scheme("", "", Encoding::Hex, &[Piece::Body], None));
     if let Some(prefix) = section.get("prefix") {
         scheme.prefix = prefix.string()?.to_owned();
@@ -316,12 +372,8 @@ fn hmac(value: Value<'_>, kind: Option<Kind>, environment: &Environment) -> Opti
     } else if let Some(usual) = &mut scheme.timestamp {
         usual.within = within;
     }
-    section.done();
     scheme.header = header?;
-    Some(SourceAuth::Hmac {
-        scheme,
-        secret: key?,
-    })
+    Some(scheme)
 }
 
 fn scheme(

@@ -52,7 +52,7 @@ impl Kind {
 
     /// Whether this program reads it today; the others are accepted in a configuration, with a warning.
     pub fn is_read(self) -> bool {
-        self != Self::Mapped
+        true
     }
 
     /// Whether neither headers nor the address of a request say more than its body does.

@@ -1,7 +1,9 @@
-//! Templates of rules: text with `{{ labels.service }}`. What an alert lacks renders as nothing; work is bounded by fuel.
+//! Templates of rules and mappings: text with `{{ labels.service }}`. What an alert lacks renders as nothing; work is bounded by
+//! fuel.
 
 use crate::domain::alert::Labels;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +89,64 @@ impl Template {
         &self.text
     }
 
+    /// A template over values of any shape, as mappings have them.
+    pub fn parse_over_values(text: &str) -> Result<Self, TemplateError> {
+        let is_constant = ["{{", "{%", "{#"].iter().all(|mark| !text.contains(mark));
+        let form = match is_constant {
+            true => Form::Plain(vec![Piece::Text(text.to_owned())]),
+            false => Form::Full(Arc::new(environment(text)?)),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            form,
+        })
+    }
+
+    /// What it renders to over these values, uncut: its fuel bounds it. What they lack renders as nothing.
+    pub fn render_over(&self, values: &Value) -> Result<String, TemplateError> {
+        match &self.form {
+            Form::Plain(pieces) => Ok(pieces.iter().map(Piece::text).collect()),
+            Form::Full(environment) => environment
+                .get_template(NAME)
+                .and_then(|template| template.render(values.clone()))
+                .map_err(|error| TemplateError::from_engine(&error)),
+        }
+    }
+
+    /// The names that it expects to be given.
+    pub fn names(&self) -> BTreeSet<String> {
+        let Form::Full(environment) = &self.form else {
+            return BTreeSet::new();
+        };
+        let named = environment
+            .get_template(NAME)
+            .map(|template| template.undeclared_variables(false));
+        let named = named.into_iter().flatten();
+        let is_global = |name: &String| environment.globals().any(|(known, _)| known == name);
+        named.filter(|name| !is_global(name)).collect()
+    }
+
+    /// What is wrong with it whatever it is given, so far as that shows when it is given nothing: filters and functions are
+    /// looked up only then.
+    pub fn flaw(&self) -> Option<TemplateError> {
+        let Form::Full(environment) = &self.form else {
+            return None;
+        };
+        let rendered = environment
+            .get_template(NAME)
+            .and_then(|template| template.render(context! {}));
+        let error = rendered.err()?;
+        let depends_on_what_is_given = matches!(
+            error.kind(),
+            ErrorKind::InvalidOperation
+                | ErrorKind::UndefinedError
+                | ErrorKind::NonPrimitive
+                | ErrorKind::NonKey
+                | ErrorKind::CannotUnpack
+        );
+        (!depends_on_what_is_given).then(|| TemplateError::from_engine(&error))
+    }
+
     pub fn render(&self, facts: Facts<'_>) -> Result<String, TemplateError> {
         match &self.form {
             Form::Plain(pieces) => Ok(cut(pieces.iter().map(|piece| piece.value(facts)).collect())),
@@ -108,6 +168,14 @@ impl PartialEq for Template {
 }
 
 impl Piece {
+    /// What it says by itself.
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Lookup(..) => "",
+        }
+    }
+
     fn value<'a>(&'a self, facts: Facts<'a>) -> &'a str {
         match self {
             Self::Text(text) => text,

@@ -1,5 +1,7 @@
 //! Who may do what: bearer tokens with a role for people and programs, credentials of their own for sources.
 
+use crate::domain::confirmation::HostPattern;
+use crate::domain::mapping::Mapping;
 use crate::domain::secret::Secret;
 use crate::domain::signature::Scheme;
 use crate::domain::source::{Kind, Rate};
@@ -70,6 +72,10 @@ pub struct Source {
     pub door: Door,
     /// How often it may send; none where it may as often as it likes.
     pub rate: Option<Rate>,
+    /// How what it posts is read, where it is of kind `mapped`.
+    pub mapping: Option<Arc<Mapping>>,
+    /// Where a confirmation may lead.
+    pub confirm_hosts: Vec<HostPattern>,
     pub(super) counters: Counters,
 }
 
@@ -79,6 +85,8 @@ impl Source {
             kind,
             door: Door(credentials),
             rate: None,
+            mapping: None,
+            confirm_hosts: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -86,6 +94,36 @@ impl Source {
     /// The same, no more often than that.
     pub fn at_most(self, rate: Option<Rate>) -> Self {
         Self { rate, ..self }
+    }
+
+    /// The same read by a mapping.
+    pub fn mapped(
+        mut self,
+        mapping: Option<Arc<Mapping>>,
+        confirm_hosts: Vec<HostPattern>,
+    ) -> Self {
+        self.mapping = mapping;
+        self.confirm_hosts = confirm_hosts;
+        self
+    }
+
+    /// Whether the sender's secret stands in a header of this name, which is in lower case.
+    pub(super) fn has_secret_in_header(&self, name: &str) -> bool {
+        let is_usual = ["authorization", "proxy-authorization", "cookie"].contains(&name);
+        let is_its = |credential: &Credential| matches!(credential, Credential::Header { name: header, .. } if header.eq_ignore_ascii_case(name));
+        is_usual || self.door.0.iter().any(is_its)
+    }
+
+    /// The same of a parameter of the address.
+    pub(super) fn has_secret_in_query(&self, name: &str) -> bool {
+        let is_its = |credential: &Credential| matches!(credential, Credential::Query { name: parameter, .. } if parameter == name);
+        self.door.0.iter().any(is_its)
+    }
+
+    /// Whether it shows itself as `Authorization: Basic` does.
+    pub(super) fn is_basic(&self) -> bool {
+        let is_basic = |credential: &Credential| matches!(credential, Credential::Basic { .. });
+        self.door.0.iter().any(is_basic)
     }
 }
 

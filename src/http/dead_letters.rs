@@ -189,6 +189,7 @@ async fn replay_one(site: &Site, id: u64, caller: &Caller) -> Result<DeadLetter,
         body: body.as_bytes(),
         headers: &letter.headers,
         query: &letter.query,
+        mapping: source.mapping.as_deref(),
         now,
     };
     let unusable =

@@ -61,7 +61,13 @@ pub async fn receive(
     site.gate.admit(&name, client)?;
     let admission = source.admits(&head);
     match admission {
-        Admission::No => return Err(site.gate.wrong(&name, source.wrong(&head), client)),
+        Admission::No => {
+            let problem = site.gate.wrong(&name, source.wrong(&head), client);
+            return Err(match source.is_basic() {
+                true => problem.asking_for_a_password(),
+                false => problem,
+            });
+        }
         Admission::Yes => site.gate.takes(&name, source.rate)?,
         Admission::IfSigned => {}
     }
@@ -73,15 +79,21 @@ pub async fn receive(
         }
         site.gate.takes(&name, source.rate)?;
     }
-    let (headers, query) = match source.kind.is_told_by_its_body() {
+    let (mut headers, mut query) = match source.kind.is_told_by_its_body() {
         true => (Vec::new(), Vec::new()),
         false => (words_of(&head.headers), parameters(&head.uri)),
     };
+    // A mapping may make anything of them, and a secret stays one.
+    if source.mapping.is_some() {
+        headers.retain(|(name, _)| !source.has_secret_in_header(name));
+        query.retain(|(name, _)| !source.has_secret_in_query(name));
+    }
     let post = Post {
         body: &body.bytes,
         headers: &headers,
         query: &query,
         now,
+        mapping: source.mapping.as_deref(),
     };
     let taken = take(&site, &name, &source, &post).await?;
     Ok(Json(taken.answer))
@@ -183,7 +195,7 @@ pub(super) async fn record_parsed(
     let now = post.now;
     note(name, &parsed);
     let n_told = parsed.n_told();
-    let (accepted, n_rejected) = (n_told - parsed.n_own_passes, parsed.rejected.len());
+    let (accepted, n_rejected) = (parsed.n_accepted(), parsed.rejected.len());
     let unusable = parsed.rejected.first().filter(|_| accepted == 0);
     let unusable =
         unusable.map(|item| Problem::bad_request(item.reason.as_str()).at(item.path.as_str()));

@@ -32,6 +32,9 @@ struct Document {
     title: String,
     status: u16,
     detail: String,
+    /// How credentials are to be shown, where they are missing.
+    #[serde(skip)]
+    challenge: &'static str,
     /// Where in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -52,6 +55,7 @@ impl Problem {
             title: code.canonical_reason().unwrap_or("Error").to_owned(),
             status: code.as_u16(),
             detail: detail.into(),
+            challenge: "Bearer",
             path: None,
             missing: None,
             errors: None,
@@ -83,6 +87,12 @@ impl Problem {
         self
     }
 
+    /// Asks for user and password: some senders show them only then.
+    pub(super) fn asking_for_a_password(mut self) -> Self {
+        self.0.challenge = "Basic realm=\"watchkeeper\"";
+        self
+    }
+
     pub fn with_errors(mut self, errors: Vec<String>) -> Self {
         self.0.errors = Some(errors);
         self
@@ -109,7 +119,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let code = self.0.code;
+        let (code, challenge) = (self.0.code, self.0.challenge);
         let mut response = (code, Json(&self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -124,7 +134,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, after);
         }
         if code == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -180,6 +180,7 @@ async fn act(
         headers: &[],
         query: &query,
         now: site.clock.now(),
+        mapping: None,
     };
     let taken = take(site, &name, &source, &post).await?;
     let labels = alias.map(|alias| ingest::opsgenie_identity(&alias));

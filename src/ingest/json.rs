@@ -170,7 +170,12 @@ pub(super) fn list(list: &RawValue, most: usize) -> Result<Vec<&RawValue>, Bad> 
     if !starts_with(list, b'[') {
         return Err(mismatch("a list", list));
     }
-    let mut reader = serde_json::Deserializer::from_str(list.get());
+    list_in(list.get(), most)
+}
+
+/// The same of the text of a list, which is known to be one.
+pub(super) fn list_in(list: &str, most: usize) -> Result<Vec<&RawValue>, Bad> {
+    let mut reader = serde_json::Deserializer::from_str(list);
     let items = reader
         .deserialize_seq(Items(most))
         .map_err(|error| unreadable(&error))?;
@@ -218,10 +223,67 @@ pub(super) fn pairs(object: &RawValue, most: usize) -> Result<Pairs<'_>, Bad> {
     if !starts_with(object, b'{') {
         return Err(mismatch("an object", object));
     }
-    let mut reader = serde_json::Deserializer::from_str(object.get());
+    pairs_in(object.get(), most)
+}
+
+/// The same of the text of an object, which is known to be one.
+pub(super) fn pairs_in(object: &str, most: usize) -> Result<Pairs<'_>, Bad> {
+    let mut reader = serde_json::Deserializer::from_str(object);
     reader
         .deserialize_map(FirstPairs(most))
         .map_err(|error| unreadable(&error))
+}
+
+/// What the text of an object has under a name, the last of several, also where that is null.
+pub(super) fn member_in<'a>(object: &'a str, name: &str) -> Result<Option<&'a RawValue>, Bad> {
+    let mut reader = serde_json::Deserializer::from_str(object);
+    reader
+        .deserialize_map(Member(name))
+        .map_err(|error| unreadable(&error))
+}
+
+struct Member<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_it) = map.next_key_seed(Is(self.0))? {
+            match is_it {
+                true => found = Some(map.next_value()?),
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a key, and says whether it is this one.
+struct Is<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(self.0 == name)
+    }
 }
 
 struct FirstPairs(usize);
@@ -256,10 +318,15 @@ pub(super) fn text(value: &RawValue) -> Result<Cow<'_, str>, Bad> {
     if !starts_with(value, b'"') {
         return Err(mismatch("a string", value));
     }
-    if let Ok(text) = serde_json::from_str::<&str>(value.get()) {
+    text_in(value.get())
+}
+
+/// The same of a text with its quotes, which is known to be one.
+pub(super) fn text_in(value: &str) -> Result<Cow<'_, str>, Bad> {
+    if let Ok(text) = serde_json::from_str::<&str>(value) {
         return Ok(Cow::Borrowed(text));
     }
-    match serde_json::from_str::<String>(value.get()) {
+    match serde_json::from_str::<String>(value) {
         Ok(text) => Ok(Cow::Owned(text)),
         Err(error) => Err(unreadable(&error)),
     }
@@ -315,8 +382,13 @@ pub(super) fn is_number(value: &RawValue) -> bool {
 
 /// The value as JSON without blanks, cut with an ellipsis where it is longer than `most` bytes.
 pub(super) fn compact(value: &RawValue, most: usize) -> String {
+    compact_in(value.get(), most)
+}
+
+/// The same of the text of a value.
+pub(super) fn compact_in(value: &str, most: usize) -> String {
     let mut text = String::new();
-    for token in tokens(value.get()) {
+    for token in tokens(value) {
         text.push_str(token.text);
         if text.len() > most {
             return format!("{}…", cut(&text, most));
@@ -400,7 +472,7 @@ fn shown(value: &RawValue) -> String {
     sort_of(value).to_owned()
 }
 
-fn shown_text(text: &str) -> String {
+pub(super) fn shown_text(text: &str) -> String {
     let start = cut(text, SHOWN_BYTES);
     let more = if start.len() < text.len() { "…" } else { "" };
     format!("\"{}{more}\"", start.escape_debug())

@@ -65,6 +65,16 @@ impl<'a> Value<'a> {
         Some(text.to_owned())
     }
 
+    /// A string, number or boolean, as the text that it is.
+    pub fn word(self) -> Option<String> {
+        match (&self.node.shape, &self.typed().shape) {
+            (Shape::String(text) | Shape::Number(text), _) => Some(text.clone()),
+            (_, Shape::Integer(number)) => Some(number.to_string()),
+            (_, Shape::Boolean(yes)) => Some(yes.to_string()),
+            _ => self.wanted("a string, number or boolean"),
+        }
+    }
+
     pub fn boolean(self) -> Option<bool> {
         match self.typed().shape {
             Shape::Boolean(yes) => Some(yes),

@@ -166,9 +166,6 @@ fn the_contract_s_examples_are_read() {
     assert_eq!(
         found,
         [
-            "24 warning: kind \"mapped\" is not yet in effect",
-            "25 warning: \"mapping\" is not yet in effect",
-            "27 warning: \"mappings\" is not yet in effect",
             "63 warning: \"triage_within\" is not yet in effect",
             "64 warning: \"update_every\" is not yet in effect",
             "65 warning: \"analysis_within\" is not yet in effect",

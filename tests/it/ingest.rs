@@ -7,6 +7,7 @@ mod dbt_cloud;
 mod evidently;
 mod grafana;
 mod great_expectations;
+mod mapped;
 mod mlflow;
 mod soda;
 
@@ -563,8 +564,8 @@ fn a_body_of_which_nothing_is_usable_is_refused_with_its_place() {
         assert_eq!(refusal(Kind::Check, body.as_bytes()), expected, "{body}");
     }
     assert_eq!(
-        refusal(Kind::Mapped, b"{}"),
-        ("$".to_owned(), "kind mapped is not read yet".to_owned())
+        refusal(Kind::Change, b"{}"),
+        ("$".to_owned(), "kind change is not read yet".to_owned())
     );
     let unusable = parse(Kind::Alertmanager, &Post::of(b"{}", now())).expect_err("no alerts");
     assert_eq!(

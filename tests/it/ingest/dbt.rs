@@ -27,6 +27,7 @@ fn read_as(body: &str, query: &[(&str, &str)]) -> Parsed {
         headers: &[],
         query: &query,
         now: now(),
+        mapping: None,
     };
     parse(Kind::Dbt, &post).expect("a usable body")
 }
