@@ -12,12 +12,14 @@ use crate::engine::link::Links;
 use crate::engine::replicas::{BEATS_EVERY, Replicas, depart};
 use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
 use crate::http::body::Memory;
+use crate::http::confirm::Confirmer;
 use crate::http::connection;
 use crate::http::entrance::Entrance;
 use crate::http::gate::Gate;
 use crate::http::health::Metrics;
 use crate::http::reload::{Reload, Reloaded};
 use crate::http::{LiveSite, Parts, Site};
+use crate::outbound::{CONFIRM_TIMEOUT, Outbound};
 use crate::pager::Swapped;
 use crate::store::engine::Class;
 use crate::store::installation::{Installation, installation};
@@ -140,6 +142,7 @@ pub async fn serve(
         metrics: Metrics::new(move || metrics.render()),
         memory: Memory::default(),
         gate: Gate::new(clock.clone()),
+        confirmer: confirmer()?,
         clock,
     });
     tasks.spawn(answer(listener, Entrance::new(site), ending.clone()));
@@ -363,6 +366,14 @@ async fn record(store: &Store, sent: deliver::Sent, in_force: InForce, now: Time
             "the outcome of a page could not be written down"
         );
     }
+}
+
+fn confirmer() -> anyhow::Result<Confirmer> {
+    let outbound = Outbound::new(CONFIRM_TIMEOUT).map_err(|why| anyhow!(why))?;
+    Ok(Confirmer::new(move |url, hosts| {
+        let outbound = outbound.clone();
+        Box::pin(async move { outbound.confirm(&url, &hosts).await })
+    }))
 }
 
 /// Serves connections until the end, each by a task of its own; requests that were taken are finished.

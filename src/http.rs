@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod changes;
 pub mod commands;
+pub mod confirm;
 pub mod connection;
 pub mod dead_letters;
 pub mod entrance;
@@ -30,6 +31,7 @@ use crate::engine::SharedHealth;
 use crate::engine::link::Links;
 use crate::http::auth::Access;
 use crate::http::commands::asks;
+use crate::http::confirm::Confirmer;
 use crate::http::problem::Problem;
 use crate::http::reload::Reload;
 use crate::store::{InForce, Store};
@@ -70,6 +72,7 @@ pub struct Parts {
     pub metrics: health::Metrics,
     pub memory: body::Memory,
     pub gate: gate::Gate,
+    pub confirmer: Confirmer,
     pub clock: Clock,
 }
 
@@ -188,7 +191,9 @@ fn router(site: Site) -> Router {
     let router = Router::new()
         .route(
             "/hooks/{source}",
-            post(hooks::receive).options(hooks::handshake),
+            post(hooks::receive)
+                .get(hooks::receive)
+                .options(hooks::handshake),
         )
         .route(
             "/hooks/{source}/api/v2/alerts",

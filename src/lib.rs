@@ -145,6 +145,7 @@
 //!   - `http/body.rs`: Bodies
 //!   - `http/changes.rs`: Changes, as a list
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
+//!   - `http/confirm.rs`: Confirming a subscription
 //!   - `http/connection.rs`: Connections
 //!   - `http/dead_letters.rs`: Dead letters
 //!   - `http/entrance.rs`: What every request goes through, whatever its path
@@ -193,6 +194,7 @@
 //!   - `ingest/soda.rs`: A scan of Soda Core 3
 //! - `lib.rs`: this page
 //! - `main.rs`: The program `watchkeeper`
+//! - `outbound.rs`: Requests that are no pages
 //! - `pager.rs`: Pagers
 //!   - `pager/email.rs`: The `email` channel
 //!   - `pager/log.rs`: The `log` channel
@@ -280,6 +282,7 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod ingest;
+pub mod outbound;
 pub mod pager;
 pub mod rules;
 pub mod simulate;

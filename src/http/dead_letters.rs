@@ -1,5 +1,6 @@
 //! Dead letters: what was received and could not be used, and that it is read again after a fix.
 
+use crate::domain::confirmation::Unconfirmed;
 use crate::domain::source::Kind;
 use crate::http::auth::Source;
 use crate::http::body::Command;
@@ -8,7 +9,7 @@ use crate::http::hooks::{note, read, report};
 use crate::http::incidents::limit;
 use crate::http::params::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::{Site, auth::Actor, view};
+use crate::http::{Site, auth::Actor, confirm, view};
 use crate::ingest::Post;
 use crate::store::commands::Caller;
 use crate::store::engine::Class;
@@ -195,6 +196,13 @@ async fn replay_one(site: &Site, id: u64, caller: &Caller) -> Result<DeadLetter,
     let unusable =
         |reason: &str, path: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason).at(path);
     let parsed = read(kind, &post).map_err(|bad| unusable(&bad.reason, &bad.path))?;
+    if let Some(asked) = &parsed.confirm {
+        let confirming = site.confirmer.confirm(&asked.url, &source.confirm_hosts);
+        confirming.await.map_err(|why| match &why {
+            Unconfirmed::NotAllowed(reason) => unusable(reason, &asked.path),
+            Unconfirmed::Failed(_) => confirm::problem(&why),
+        })?;
+    }
     let n_told = parsed.n_told();
     // It would be a dead letter once more.
     if let (0, Some(bad)) = (n_told - parsed.n_own_passes, parsed.rejected.first()) {

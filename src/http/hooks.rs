@@ -1,15 +1,17 @@
 //! What senders post. A 2xx means that everything it counts is on disk.
 
 use crate::domain::alert::Labels;
+use crate::domain::confirmation::Unconfirmed;
 use crate::domain::source::{Kind, Rate};
 use crate::domain::time::Timestamp;
 use crate::http::auth::{Admission, Source, parameters};
 use crate::http::body;
+use crate::http::confirm::problem;
 use crate::http::gate::client;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
 use crate::http::{LiveSite, Site};
-use crate::ingest::{self, Around, Parsed, Post, Rejected, Unusable};
+use crate::ingest::{self, Around, Confirm, Parsed, Post, Rejected, Unusable};
 use crate::store::engine::Class;
 use crate::store::intake::record;
 use crate::store::records::{DeadLetter, Lack};
@@ -18,7 +20,7 @@ use crate::store::{Failure, Store, Tx};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::ALLOW;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use metrics::Counter;
 use serde::Serialize;
@@ -58,6 +60,14 @@ pub async fn receive(
     let client = client(&head, &live.access.proxies);
     // Not held while a sender takes its time.
     drop(live);
+    // What is mapped may be told by an address alone.
+    let is_told = head.method == Method::GET && source.mapping.is_some();
+    if head.method != Method::POST && !is_told {
+        return Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this path does not take this method",
+        ));
+    }
     site.gate.admit(&name, client)?;
     let admission = source.admits(&head);
     match admission {
@@ -194,6 +204,9 @@ pub(super) async fn record_parsed(
 ) -> Result<Taken, Problem> {
     let now = post.now;
     note(name, &parsed);
+    if let Some(asked) = &parsed.confirm {
+        confirm(site, name, source, asked, post).await?;
+    }
     let n_told = parsed.n_told();
     let (accepted, n_rejected) = (parsed.n_accepted(), parsed.rejected.len());
     let unusable = parsed.rejected.first().filter(|_| accepted == 0);
@@ -228,7 +241,7 @@ pub(super) fn read(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
 /// Tells people how it was read, where they should know.
 pub(super) fn note(source: &str, parsed: &Parsed) {
     for note in &parsed.notes {
-        tracing::warn!(source, note, "a report was read with a correction");
+        tracing::warn!(source, note, "a report was read with a note");
     }
 }
 
@@ -245,6 +258,30 @@ pub(super) fn report(name: &str, kind: Kind, post: &Post<'_>, parsed: Parsed) ->
         rejected,
         scope,
     }
+}
+
+/// Confirms a subscription. What is not allowed is kept, for a person to look at.
+async fn confirm(
+    site: &Site,
+    name: &str,
+    source: &Source,
+    asked: &Confirm,
+    post: &Post<'_>,
+) -> Result<(), Problem> {
+    let confirming = site.confirmer.confirm(&asked.url, &source.confirm_hosts);
+    let Err(why) = confirming.await else {
+        tracing::info!(source = name, "a subscription was confirmed");
+        return Ok(());
+    };
+    tracing::warn!(source = name, %why, "a subscription was not confirmed");
+    if let Unconfirmed::NotAllowed(reason) = &why {
+        let unusable = Unusable {
+            path: asked.path.clone(),
+            reason: reason.clone(),
+        };
+        refuse(site, name, source.kind, post, unusable).await?;
+    }
+    Err(problem(&why))
 }
 
 async fn keep_report(site: &Site, report: Report, now: Timestamp) -> Result<Recorded, Problem> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use watchkeeper::domain::confirmation::Unconfirmed;
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::rule::RuleSet;
 use watchkeeper::domain::secret::Secret;
@@ -15,6 +16,7 @@ use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::http::auth::{Access, Credential, Role, Source, Token};
 use watchkeeper::http::body::Memory;
+use watchkeeper::http::confirm::Confirmer;
 use watchkeeper::http::entrance::Entrance;
 use watchkeeper::http::gate::{Gate, Network, Peer};
 use watchkeeper::http::health::Metrics;
@@ -294,6 +296,9 @@ fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Parts {
         metrics: metrics(),
         memory: Memory::default(),
         gate: Gate::new(simulation.clock().clone()),
+        confirmer: Confirmer::new(|_url, _hosts| {
+            Box::pin(async { Err(Unconfirmed::Failed("nobody is asked here".to_owned())) })
+        }),
         clock: simulation.clock().clone(),
     }
 }

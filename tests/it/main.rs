@@ -42,6 +42,7 @@ mod kill;
 mod laws;
 mod lifecycle;
 mod load;
+mod mapped;
 mod matchers;
 mod postgres;
 mod power;
