@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod incident;
 mod oncall;
+mod rules;
 mod serve;
 mod store;
 
@@ -38,6 +39,9 @@ enum Command {
     Serve(serve::Serve),
     /// Validate configuration, rules and on-call readiness; exit 1 if there is an error
     Check(check::Check),
+    /// Try rules before they are live
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Work on incidents of a running daemon (`WATCHKEEPER_URL`, `WATCHKEEPER_TOKEN`)
     #[command(subcommand)]
     Incident(incident::Incident),
@@ -120,6 +124,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(serve) => serve.run(directory, environment),
         Command::Check(check) => check.run(directory.as_deref(), &environment),
+        Command::Rules(rules) => rules.run(directory.as_deref(), &environment),
         Command::Incident(incident) => incident.run(&environment),
         Command::DeadLetters(letters) => letters.run(&environment),
         Command::Oncall(oncall) => oncall.run(&environment),

@@ -61,6 +61,7 @@
 //!   - `cli/demo.rs`: `serve --demo`
 //!   - `cli/incident.rs`: `incident`
 //!   - `cli/oncall.rs`: `oncall`
+//!   - `cli/rules.rs`: `rules`
 //!   - `cli/serve.rs`: `serve`
 //!   - `cli/store.rs`: `store`
 //! - `clock.rs`: The only reader of the clocks
@@ -200,6 +201,7 @@
 //!   - `pager/log.rs`: The `log` channel
 //!   - `pager/webhook.rs`: The `webhook` channel
 //! - `rules.rs`: Rules
+//!   - `rules/explain.rs`: Why the rules decide as they do of one alert
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges

@@ -70,6 +70,11 @@ impl Labels {
         self.iter().chain([(name, value)]).collect()
     }
 
+    /// The labels of the alert that says that a check could not run.
+    pub fn twin(&self) -> Self {
+        self.with("check", "error")
+    }
+
     /// Alertmanager's fingerprint: FNV-1a over name, 0xFF, value, 0xFF of each label in order of name.
     pub fn fingerprint(&self) -> Fingerprint {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -300,6 +305,28 @@ pub struct Sighting {
     pub starts_at: Option<Timestamp>,
     pub ends_at: Option<Timestamp>,
     pub said: Said,
+}
+
+impl Sighting {
+    /// What rules see of it beside its labels and words: what its sender said, and what we know of the sender.
+    pub fn attributes_from(&self, source: &str, kind: &str, outcome: Option<Outcome>) -> Labels {
+        let built_in = [
+            ("source", Some(source)),
+            ("kind", Some(kind)),
+            ("outcome", outcome.map(Outcome::as_str)),
+            ("severity", self.severity.as_deref()),
+        ];
+        let own = self
+            .attributes
+            .iter()
+            .filter(|(name, _)| built_in.iter().all(|(built_in, _)| built_in != name));
+        own.chain(
+            built_in
+                .iter()
+                .filter_map(|(name, value)| Some((*name, (*value)?))),
+        )
+        .collect()
+    }
 }
 
 /// What a sighting says: a monitoring system's firing or resolved, or the outcome of a check.

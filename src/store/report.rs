@@ -148,7 +148,7 @@ pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key>
             Said::Signal(Signal::Resolved) => continue,
             Said::Signal(Signal::Firing | Signal::FiringUntil(_)) => None,
             Said::Check { outcome, .. } => {
-                let twin = twin(&sighting.labels).fingerprint();
+                let twin = sighting.labels.twin().fingerprint();
                 keys.extend([keys::check(fingerprint), keys::alert(twin)]);
                 let scope = report.scope.as_ref();
                 keys.extend(scope.into_iter().flat_map(|of| {
@@ -157,7 +157,7 @@ pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key>
                 Some(*outcome)
             }
         };
-        let attributes = attributes(report, sighting, outcome);
+        let attributes = sighting.attributes_from(&report.source, report.kind, outcome);
         let facts = Facts {
             labels: &sighting.labels,
             annotations: &sighting.annotations,
@@ -170,37 +170,12 @@ pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key>
     keys
 }
 
-/// What rules see of a sighting beside its labels and words: what the sender said of it, and what we know of the sender.
-fn attributes(report: &Report, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
-    let built_in = [
-        ("source", Some(report.source.as_str())),
-        ("kind", Some(report.kind)),
-        ("outcome", outcome.map(Outcome::as_str)),
-        ("severity", sighting.severity.as_deref()),
-    ];
-    let own = sighting
-        .attributes
-        .iter()
-        .filter(|(name, _)| built_in.iter().all(|(built_in, _)| built_in != name));
-    own.chain(
-        built_in
-            .iter()
-            .filter_map(|(name, value)| Some((*name, (*value)?))),
-    )
-    .collect()
-}
-
 /// Until when an alert fires, as its sender says.
 fn until(sighting: &Sighting) -> Option<Timestamp> {
     match sighting.said {
         Said::Signal(Signal::FiringUntil(until)) => Some(until),
         Said::Signal(Signal::Firing | Signal::Resolved) | Said::Check { .. } => None,
     }
-}
-
-/// The labels of the alert that says that a check could not run.
-fn twin(labels: &Labels) -> Labels {
-    labels.with("check", "error")
 }
 
 impl Recorder<'_, '_, '_> {
@@ -230,18 +205,18 @@ impl Recorder<'_, '_, '_> {
             return self.join_known(fingerprint);
         }
         if let Some((sighting, _, _)) = error {
-            let twin = twin(&sighting.labels);
+            let twin = sighting.labels.twin();
             self.fires(sighting, &twin, twin.fingerprint(), Some(Outcome::Error))?;
         }
         match worst {
             Some((sighting, outcome @ (Outcome::Warn | Outcome::Fail), _)) => {
                 if error.is_none() {
-                    self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
+                    self.resolves(sighting, sighting.labels.twin().fingerprint())?;
                 }
                 self.fires(sighting, &sighting.labels, fingerprint, Some(*outcome))
             }
             Some((sighting, Outcome::Pass, _)) if error.is_none() => {
-                self.resolves(sighting, twin(&sighting.labels).fingerprint())?;
+                self.resolves(sighting, sighting.labels.twin().fingerprint())?;
                 self.resolves(sighting, fingerprint)
             }
             Some((_, Outcome::Pass | Outcome::Skip | Outcome::Error, _)) | None => Ok(()),
@@ -388,7 +363,7 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn attributes(&self, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
-        attributes(self.report, sighting, outcome)
+        sighting.attributes_from(&self.report.source, self.report.kind, outcome)
     }
 
     /// Firing already: counted; written only where its words or attributes changed.
@@ -703,7 +678,7 @@ impl Recorder<'_, '_, '_> {
         let reported = results.flat_map(|(fingerprint, results)| {
             let twin = results
                 .first()
-                .map(|(sighting, _, _)| twin(&sighting.labels).fingerprint());
+                .map(|(sighting, _, _)| sighting.labels.twin().fingerprint());
             twin.into_iter().chain([*fingerprint])
         });
         let reported: BTreeSet<Fingerprint> = reported.collect();

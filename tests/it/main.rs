@@ -28,6 +28,7 @@ mod dedup;
 mod delivery;
 mod disk;
 mod escalation;
+mod explain;
 mod fingerprints;
 mod foreseen;
 mod full;

@@ -89,12 +89,14 @@ fn example(readme: &str, file: &str) -> String {
 }
 
 /// Each variable that the text takes a secret from, with a value.
-fn variables(text: &str) -> Environment {
+fn secrets(text: &str) -> impl Iterator<Item = (&str, String)> {
     let named = text.split("env = \"").skip(1);
     let names = named.filter_map(|rest| rest.split('"').next());
-    names
-        .map(|name| (name, format!("value-of-{name}")))
-        .collect()
+    names.map(|name| (name, format!("value-of-{name}")))
+}
+
+fn variables(text: &str) -> Environment {
+    secrets(text).collect()
 }
 
 fn example_config(readme: &str) -> Config {
@@ -144,6 +146,37 @@ fn the_rules_in_the_readme_are_read_without_a_finding() {
     let loaded = load_texts(&[("rules/example.toml", &text)], context);
     assert_eq!(show(&loaded.findings), "");
     assert_eq!(loaded.rules.map(|set| set.rules.len()), Some(5));
+}
+
+#[test]
+fn what_is_explained_in_the_readme_is_what_is_printed() {
+    let readme = readme();
+    let directory = TempDir::new().expect("a temporary directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    };
+    for file in ["watchkeeper.toml", "oncall.toml", "rules/example.toml"] {
+        write(&format!("etc/{file}"), &example(&readme, file));
+    }
+    let bodies = blocks(&readme, "json");
+    let body = bodies.iter().find(|block| block.starts_with("{\"app\""));
+    write("events.json", body.expect("the body is there"));
+    let shown = blocks(&readme, "text");
+    let (asked, answered) = shown[0].split_once('\n').expect("a line that asks");
+    let arguments = asked.strip_prefix("$ watchkeeper ").expect("a call");
+    let output = Command::new(env!("CARGO_BIN_EXE_watchkeeper"))
+        .args(["--config", "etc"])
+        .args(arguments.split(' '))
+        .current_dir(directory.path())
+        .env_clear()
+        .envs(secrets(&readme))
+        .output()
+        .expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), answered);
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
