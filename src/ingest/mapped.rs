@@ -17,7 +17,11 @@ use crate::domain::template::RENDERED_MAX_BYTES;
 use crate::domain::time::Timestamp;
 use minijinja::{Value, context};
 use node::{MAX_ELEMENTS, Node};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+
+/// Texts of all alerts of a body together: a small one could say a lot once, and have many items that repeat it.
+const MAX_TEXTS_BYTES: usize = 32 << 20;
 
 /// What stands between the texts that a path with `[*]` leads to.
 const BETWEEN: &str = ",";
@@ -37,6 +41,7 @@ pub(super) fn parse(post: &Post<'_>) -> Result<Parsed, Unusable> {
         body: Node::of_body(root.get(), &mapping.nested, &mapping.absent),
         headers: Value::from_pairs(post.headers.iter().cloned()),
         query: Value::from_pairs(post.query.iter().cloned()),
+        n_bytes: Cell::new(0),
     };
     let mut parsed = Parsed::default();
     let mut notes = Notes::default();
@@ -105,6 +110,8 @@ struct Reading<'p> {
     body: Node,
     headers: Value,
     query: Value,
+    /// Of texts of alerts, so far.
+    n_bytes: Cell<usize>,
 }
 
 impl Reading<'_> {
@@ -148,6 +155,21 @@ impl Reading<'_> {
             }
         }
         Ok(at.is_list())
+    }
+
+    /// Refuses what would be too much for one body.
+    fn takes(&self, texts: &[&Labels]) -> Result<(), Bad> {
+        let pairs = texts.iter().flat_map(|labels| labels.iter());
+        let bytes: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+        let all = self.n_bytes.get().saturating_add(bytes);
+        if all > MAX_TEXTS_BYTES {
+            let reason = format!(
+                "the texts of all items are more than {MAX_TEXTS_BYTES} bytes; send fewer items at a time"
+            );
+            return Err(Bad::here(reason));
+        }
+        self.n_bytes.set(all);
+        Ok(())
     }
 
     fn read(&self, item: &Item, notes: &mut Notes) -> Result<Read, Bad> {
@@ -289,11 +311,14 @@ impl Scope<'_> {
             Some(text) => self.words_of("severity", text, &place, notes)?,
             None => None,
         };
+        let annotations = self.words("annotations", &fields.annotations, &place, notes)?;
+        let attributes = self.words("attributes", &fields.attributes, &place, notes)?;
+        self.reading.takes(&[&labels, &annotations, &attributes])?;
         Ok(Read::Alert {
             sighting: Box::new(Sighting {
                 labels,
-                annotations: self.words("annotations", &fields.annotations, &place, notes)?,
-                attributes: self.words("attributes", &fields.attributes, &place, notes)?,
+                annotations,
+                attributes,
                 severity,
                 starts_at,
                 ends_at,

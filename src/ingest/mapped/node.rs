@@ -66,6 +66,8 @@ struct Part {
     reader: Arc<Reader>,
     members: OnceLock<Members>,
     elements: OnceLock<Option<Vec<Slot>>>,
+    /// What templates see of a text: of the body's it may be asked for by every item.
+    seen: OnceLock<Value>,
 }
 
 /// The members of an object; none where they are too many to be remembered.
@@ -105,6 +107,7 @@ impl Node {
             reader: Arc::new(reader),
             members: OnceLock::new(),
             elements: OnceLock::new(),
+            seen: OnceLock::new(),
         };
         part.read_as_text_of_json()
     }
@@ -149,10 +152,11 @@ impl Node {
         let Some(elements) = self.0.elements()? else {
             return Ok(None);
         };
-        let each = 0..elements.len();
-        Ok(Some(
-            each.filter_map(|at| self.0.element(elements, at)).collect(),
-        ))
+        let nested = self.0.nested_element();
+        // Not remembered: each is looked at once, and then it is gone.
+        let each = elements.iter();
+        let each = each.map(|slot| self.0.below(slot.at.clone(), nested));
+        Ok(Some(each.collect()))
     }
 
     /// A text as it is, a number as it is written, anything else as JSON; none where it stands for nothing.
@@ -187,12 +191,16 @@ impl Node {
             Some(b't') => Value::from(true),
             Some(b'f') => Value::from(false),
             Some(b'n') => Value::UNDEFINED,
-            Some(b'"') => match self.text() {
-                Ok(Some(text)) => Value::from(seen(&text)),
-                Ok(None) => Value::UNDEFINED,
-                Err(bad) => invalid(bad),
-            },
+            Some(b'"') => self.0.seen.get_or_init(|| self.seen()).clone(),
             _digit => number(json),
+        }
+    }
+
+    fn seen(&self) -> Value {
+        match self.text() {
+            Ok(Some(text)) => Value::from(seen(&text)),
+            Ok(None) => Value::UNDEFINED,
+            Err(bad) => invalid(bad),
         }
     }
 }
@@ -246,6 +254,7 @@ impl Part {
             reader: Arc::clone(&self.reader),
             members: OnceLock::new(),
             elements: OnceLock::new(),
+            seen: OnceLock::new(),
         }))
     }
 
@@ -259,6 +268,7 @@ impl Part {
             reader: Arc::clone(&self.reader),
             members: OnceLock::new(),
             elements: OnceLock::new(),
+            seen: OnceLock::new(),
         };
         part.read_as_text_of_json()
     }
@@ -334,10 +344,13 @@ impl Part {
         Ok(known.as_ref())
     }
 
+    fn nested_element(&self) -> Option<&Arc<Nested>> {
+        self.nested.as_ref().and_then(|nested| nested.element())
+    }
+
     fn element(&self, elements: &[Slot], at: usize) -> Option<Node> {
         let slot = elements.get(at)?;
-        let nested = self.nested.as_ref().and_then(|nested| nested.element());
-        let made = || self.below(slot.at.clone(), nested);
+        let made = || self.below(slot.at.clone(), self.nested_element());
         Some(slot.node.get_or_init(made).clone())
     }
 }

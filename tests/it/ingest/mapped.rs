@@ -819,6 +819,29 @@ deep = "{{ item.a.a.a.a.a.a.a.a.a.a.a.a }}"
 }
 
 #[test]
+fn a_small_body_cannot_say_a_lot_for_each_of_many_items() {
+    let mapping = own(r#"
+items = "$.items[*]"
+status = "firing"
+labels = { alertname = "{{ item }}" }
+annotations = { a = "{{ body.text }}", b = "{{ body.text }}" }
+"#);
+    let text = "x".repeat(8000);
+    let body = format!(
+        "{{\"text\":\"{text}\",\"items\":[{}0]}}",
+        "1,".repeat(4_000)
+    );
+    let read = by(&mapping, &body);
+    let n = read.sightings.len();
+    assert!(2_000 < n && n < 2_200, "{n}");
+    assert_eq!(n + read.rejected.len(), 4_001);
+    assert_eq!(
+        read.rejected[0].reason,
+        "the texts of all items are more than 33554432 bytes; send fewer items at a time"
+    );
+}
+
+#[test]
 fn texts_in_texts_in_texts_end_somewhere() {
     let mapping = own(r#"
 parse = ["$", "$.a", "$.a.a", "$.a.a.a", "$.a.a.a.a", "$.a.a.a.a.a", "$.a.a.a.a.a.a"]
