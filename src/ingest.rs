@@ -324,7 +324,7 @@ fn parse_carefully(kind: Kind, post: &Post<'_>) -> Result<Parsed, Unusable> {
         Kind::Pagerduty => pagerduty::parse(&root),
         Kind::Opsgenie => opsgenie::parse(&root, post),
         Kind::Change => change::parse(&root, post),
-        other @ Kind::Mapped => Err(Bad::here(format!("kind {other} is not read yet"))),
+        Kind::Mapped => return mapped::parse(post),
     };
     let mut parsed = parsed.map_err(Bad::unusable)?;
     parsed.notes.extend(flag);

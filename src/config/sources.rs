@@ -107,11 +107,6 @@ fn read_one(
     }
     let written = section.required("kind");
     let kind = written.and_then(Value::parsed::<Kind>);
-    if let (Some(value), Some(kind)) = (written, kind)
-        && !kind.is_read()
-    {
-        value.warn(format!("kind \"{kind}\" is not yet in effect"));
-    }
     let (mapping, confirm_hosts) = mapped(&section, kind, mappings);
     let signs = mapping
         .as_ref()

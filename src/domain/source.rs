@@ -50,11 +50,6 @@ impl Kind {
         Self::Change,
     ];
 
-    /// Whether this program reads it today; the others are accepted in a configuration, with a warning.
-    pub fn is_read(self) -> bool {
-        true
-    }
-
     /// Whether neither headers nor the address of a request say more than its body does.
     pub fn is_told_by_its_body(self) -> bool {
         matches!(

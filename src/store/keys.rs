@@ -33,7 +33,7 @@ const REPLICA: u8 = b'B';
 const WATCH: u8 = b'L';
 const SCOPE: u8 = b'c';
 const HEARTBEAT: u8 = b'N';
-const HEARTBEAT_DUE: u8 = b'n';
+const HEARTBEAT_DUE: u8 = b'h';
 const CHANGE: u8 = b'G';
 const CHANGE_AT: u8 = b'g';
 

@@ -65,7 +65,7 @@ pub fn replay(
     letter.replayed = Some(Replayed {
         at: now,
         by: by.to_owned(),
-        accepted: report.sightings.len() + report.acknowledged.len(),
+        accepted: report.sightings.len() + report.acknowledged.len() + report.changes.len(),
         rejected: report.rejected.len(),
         opened: recorded.opened.clone(),
         joined: recorded.joined.clone(),

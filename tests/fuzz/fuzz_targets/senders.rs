@@ -10,7 +10,5 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((first, body)) = bytes.split_first() else {
         return;
     };
-    let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_read());
-    let kinds: Vec<Kind> = kinds.collect();
-    parsed::read(kinds[usize::from(*first) % kinds.len()], body);
+    parsed::read(Kind::ALL[usize::from(*first) % Kind::ALL.len()], body);
 });
