@@ -160,7 +160,7 @@ pub async fn serve(
     let ended = run_to_end(&mut tasks, &ending).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     if let Err(error) = depart(&store, clock_of(&store).now()).await {
-        tracing::warn!(%error, "the other replicas were not told that this one ends");
+        tracing::warn!(%error, "it could not be kept that this process ends");
     }
     let closed = tokio::task::spawn_blocking(move || store.engine().close()).await;
     ended?;

@@ -4,6 +4,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::engine::SharedHealth;
 use crate::store::engine::Class;
 use crate::store::replicas::{Beat, Replica, all, beat, bury, leave};
+use crate::store::served::serve;
 use crate::store::{Error, Store, unrefused};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -163,8 +164,12 @@ impl Replicas {
     }
 }
 
-/// Says that this process goes, so that nobody waits for it.
+/// Says that this process goes: until here reports could come in, and nobody waits for it.
 pub async fn depart(store: &Store, now: Timestamp) -> Result<(), Error> {
+    let kept = store
+        .transact(Class::Engine, move |tx| serve(tx, Duration::MAX, now))
+        .await;
+    unrefused(kept)?;
     let Some(id) = store.engine().replica() else {
         return Ok(());
     };
