@@ -108,6 +108,7 @@
 //!     - `domain/incident/command.rs`: What is asked of an incident, and why it may be refused
 //!     - `domain/incident/decide.rs`: Which events a command adds at an instant
 //!     - `domain/incident/event.rs`: What happened to an incident
+//!     - `domain/incident/flapping.rs`: Flapping
 //!     - `domain/incident/members.rs`: The alerts of an incident
 //!     - `domain/incident/outputs.rs`: Which outputs an incident has, and the exact list of what is missing before it goes on or closes
 //!     - `domain/incident/paging.rs`: Paging of one incident

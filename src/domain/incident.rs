@@ -7,6 +7,7 @@ pub mod event;
 mod apply;
 mod ask;
 mod decide;
+mod flapping;
 mod members;
 mod outputs;
 mod paging;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use crate::domain::incident::command::{Ask, Command, Refusal, Resolution};
 pub use crate::domain::incident::event::{Entry, Event};
+pub use crate::domain::incident::flapping::Flapping;
 pub use crate::domain::incident::members::{Counts, Member, Members};
 pub use crate::domain::incident::outputs::Given;
 pub use crate::domain::incident::paging::{Live, LiveState, Paging};
@@ -84,6 +86,7 @@ pub struct Incident {
     /// Since when nothing fires; none while something does.
     quiet_since: Option<Timestamp>,
     pub clear_since: Option<Timestamp>,
+    changes: flapping::Changes,
     /// Clear only once `contained` is given: it has no alerts, or a person reopened it.
     clear_by_word: bool,
     pub acknowledged: Option<Acknowledgement>,
@@ -176,6 +179,7 @@ impl Incident {
             self.acknowledge_times_out_at(),
             self.pages_next_at(),
             self.next_check_at(),
+            self.flapping_next_at(),
         ];
         candidates.into_iter().flatten().min()
     }
@@ -198,10 +202,14 @@ impl Incident {
     }
 
     /// Nothing fires, but `resolve_after` has not passed: no page goes out. One that is clear only by a person's word is
-    /// not quiet before that is given.
+    /// not quiet before that is given, and one that flaps not before it has settled.
     pub fn is_quiet(&self) -> bool {
         let awaits_word = self.clear_by_word && !self.given.contains_key(&Output::Contained);
-        self.is_open() && self.quiet_since.is_some() && !self.is_clear() && !awaits_word
+        self.is_open()
+            && self.quiet_since.is_some()
+            && !self.is_clear()
+            && !awaits_word
+            && !self.is_flapping()
     }
 
     /// When a quiet incident becomes clear.
@@ -223,7 +231,8 @@ impl Incident {
 
     /// Everything that is due now, one small group of events at a time; none where nothing is.
     fn due(&self, oncall: OnCall<'_>, now: Timestamp) -> Vec<Event> {
-        let parts: [&dyn Fn() -> Vec<Event>; 8] = [
+        let parts: [&dyn Fn() -> Vec<Event>; 9] = [
+            &|| self.due_flapping(now),
             &|| self.unwanted_pages(),
             &|| self.due_leadership(oncall, now),
             &|| self.due_clear(now),
@@ -284,6 +293,7 @@ impl Incident {
             worst_alert: None,
             quiet_since: None,
             clear_since: None,
+            changes: flapping::Changes::default(),
             clear_by_word: by_person,
             acknowledged: None,
             paging: Arc::default(),

@@ -1,6 +1,7 @@
 //! Severity rules: which alerts open which incident, how severe, and what else the incident gets from them.
 
 use crate::domain::alert::{Fingerprint, Labels};
+use crate::domain::incident::Flapping;
 use crate::domain::matcher::Matcher;
 use crate::domain::severity::{Matrix, Severity, SeverityInputs};
 use crate::domain::template::{Facts, Template};
@@ -59,6 +60,7 @@ pub struct Settings {
     pub runbook: Option<Template>,
     pub open_after: Option<Duration>,
     pub stale_after: Option<Duration>,
+    pub flapping: Option<Flapping>,
     pub resolve_after: Option<Duration>,
     pub reopen_within: Option<Duration>,
     pub verification: Option<Plan>,
@@ -286,6 +288,11 @@ impl<'r> Opening<'r> {
     /// How long an alert may fire without being heard of; none where no rule says.
     pub fn stale_after(&self) -> Option<Duration> {
         self.set(|settings| settings.stale_after)
+    }
+
+    /// How often its incidents may change between firing and silent; any number of times where no rule says.
+    pub fn flapping(&self) -> Option<Flapping> {
+        self.set(|settings| settings.flapping)
     }
 
     pub fn verification(&self) -> Option<&'r Plan> {

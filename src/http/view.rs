@@ -76,7 +76,7 @@ pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
             "received": received,
         },
         "muted": false,
-        "flapping": false,
+        "flapping": incident.is_flapping(),
         "next": next(incident, now),
         "given": given(incident),
         "waivers": incident.waivers.values().map(waiver).collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 use crate::domain::alert::Labels;
 use crate::domain::cron_spec::CronSpec;
 use crate::domain::go_regex::RegexError;
+use crate::domain::incident::Flapping;
 use crate::domain::matcher::{Matcher, MatcherError, Op};
 use crate::domain::rule::{Action, Rule, Settings};
 use crate::domain::template::{Facts, Template};
@@ -29,7 +30,6 @@ pub(super) fn read(section: Section<'_>, context: Context<'_>) -> Option<Rule> {
     let continues = section.get("continue").and_then(Value::boolean);
     let settings = settings(&section, context);
     section.not_yet("active");
-    section.not_yet("flapping");
     section.done();
     Some(Rule {
         name: name?,
@@ -65,6 +65,10 @@ fn settings(section: &Section<'_>, context: Context<'_>) -> Settings {
             .and_then(Value::section)
             .and_then(open_after),
         stale_after: section.get("stale_after").and_then(Value::lasting),
+        flapping: section
+            .get("flapping")
+            .and_then(Value::section)
+            .and_then(flapping),
         resolve_after: span("resolve_after"),
         reopen_within: span("reopen_within"),
         verification: section
@@ -147,6 +151,21 @@ fn known<'a>(
     }
     value.error(unknown(what, found, names));
     None
+}
+
+/// Changes between firing and silent that one incident is asked to remember.
+const MAX_CHANGES: u32 = 1000;
+
+fn flapping(section: Section<'_>) -> Option<Flapping> {
+    let changes = section
+        .required("changes")
+        .and_then(|value| value.integer(1..=MAX_CHANGES));
+    let within = section.required("within").and_then(Value::lasting);
+    section.done();
+    Some(Flapping {
+        changes: changes?,
+        within_ms: u64::try_from(within?.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn open_after(section: Section<'_>) -> Option<std::time::Duration> {

@@ -112,6 +112,7 @@ pub fn report(
         resolve_after_ms: 0,
         reopen_within_ms: 0,
         verification: None,
+        flapping: None,
         recurrence_of: None,
     };
     let number = tx.open(opened, &caller.by, caller.now)?;

@@ -863,6 +863,7 @@ fn opened_by(
         resolve_after_ms: span(opening.resolve_after()),
         reopen_within_ms: span(opening.reopen_within()),
         verification: opening.verification().cloned(),
+        flapping: opening.flapping(),
         recurrence_of,
     }
 }

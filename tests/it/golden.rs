@@ -44,7 +44,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Opened, AlertJoined, AlertFired, AlertRejudged, AlertResolved, AlertWentStale, Cleared, FiredAgain, Recurred, Reopened,
+    Opened, AlertJoined, AlertFired, AlertRejudged, AlertResolved, AlertWentStale, FlappingBegan, FlappingEnded, Cleared, FiredAgain, Recurred, Reopened,
     SeverityRaised, SeveritySet, BecameFull, PagingStarted, StepRan, StepReachedNobody, Exhausted, Paged, Told,
     Attempted, Hastened, PagesDropped, Acknowledged, Unacknowledged, AcknowledgeTimedOut, Escalated, ClockJumped,
     TakenOver, Assigned, Updated, Noted, EvidenceAdded, MitigationApplied, ContainmentAdded, NoContainment, Analysed,
@@ -106,6 +106,7 @@ fn opened() -> Opened {
         resolve_after_ms: 300_000,
         reopen_within_ms: 86_400_000,
         verification: Some(plan()),
+        flapping: None,
         recurrence_of: Some(7),
     }
 }
@@ -357,6 +358,11 @@ fn events() -> Vec<Event> {
             fingerprint,
             why: text("not heard of for 6h"),
         },
+        Event::FlappingBegan {
+            changes: 4,
+            within_ms: 1_800_000,
+        },
+        Event::FlappingEnded,
     ]
 }
 

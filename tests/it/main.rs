@@ -30,6 +30,7 @@ mod disk;
 mod escalation;
 mod explain;
 mod fingerprints;
+mod flapping;
 mod foreseen;
 mod full;
 mod golden;

@@ -77,7 +77,6 @@ fn the_contract_s_example_is_read() {
         messages(&loaded),
         [
             "warning: \"active\" is not yet in effect",
-            "warning: \"flapping\" is not yet in effect",
             "warning: \"query\" is not yet in effect",
             "warning: \"inhibit\" is not yet in effect",
             "warning: \"interval\" is not yet in effect",

@@ -1,7 +1,7 @@
 //! What an event makes of an incident. Cannot fail and decides nothing: it replays events written by other rules years ago.
 
 use crate::domain::alert::Fingerprint;
-use crate::domain::incident::event::{Audience, Entry, Event};
+use crate::domain::incident::event::{Audience, Entry, Event, ToldWhy};
 use crate::domain::incident::{Acknowledgement, Given, Incident, Member, Status, Verification};
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity};
@@ -51,6 +51,13 @@ impl Incident {
                     self.paging_mut().begin(None);
                 }
             }
+            Event::FlappingBegan { .. } => {
+                self.changes.began(at);
+                self.clear_since = None;
+                self.acknowledged = None;
+                self.paging_mut().begin(None);
+            }
+            Event::FlappingEnded => self.changes.ended(),
             Event::Recurred { recurrences, phase } => self.recurred(*recurrences, *phase),
             Event::Reopened {
                 phase, by_person, ..
@@ -125,7 +132,12 @@ impl Incident {
                 pages,
             } => self.paging_mut().exhausted(*exhaustion, *next_at, pages),
             Event::Paged { pages } => self.paging_mut().issued(pages),
-            Event::Told { why, pages } => self.paging_mut().told(*why, pages),
+            Event::Told { why, pages } => {
+                if *why == ToldWhy::Flapping {
+                    self.changes.told(at);
+                }
+                self.paging_mut().told(*why, pages);
+            }
             Event::Attempted {
                 serial, outcome, ..
             } => self.paging_mut().attempted(*serial, *outcome),
@@ -228,7 +240,14 @@ impl Incident {
     }
 
     fn set_member(&mut self, fingerprint: Fingerprint, member: Member, at: Timestamp) {
+        let did_fire = self.members.n_holding() > 0;
         self.members.set(fingerprint, member);
+        let fires = self.members.n_holding() > 0;
+        if let Some(rule) = self.opened.flapping
+            && fires != did_fire
+        {
+            self.changes.add(rule, at);
+        }
         if self.members.n_holding() > 0 {
             self.quiet_since = None;
         } else if self.quiet_since.is_none() {
@@ -271,6 +290,7 @@ impl Incident {
     /// Waits are of elapsed time: they move with the wall clock.
     fn clock_jumped(&mut self, by_ms: i64) {
         self.paging_mut().clock_jumped(by_ms);
+        self.changes.clock_jumped(by_ms);
         if self.is_quiet() {
             self.quiet_since = self.quiet_since.map(|since| since.shifted(by_ms));
         }

@@ -124,7 +124,8 @@ impl Incident {
             events.push(Event::FiredAgain { resumes });
         }
         // Whoever took it may have thought it over, since nothing was heard of it.
-        if before == Some(Member::Stale) && self.members.counts().firing == 0 {
+        if before == Some(Member::Stale) && self.members.counts().firing == 0 && !self.is_flapping()
+        {
             events.push(Event::FiredAgain { resumes: false });
         }
         let because = if by_alert == to && by_alert != self.severity {

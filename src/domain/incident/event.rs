@@ -4,6 +4,7 @@ use crate::domain::action_item::ActionItem;
 use crate::domain::alert::Fingerprint;
 use crate::domain::analysis::Analysis;
 use crate::domain::escalation::EscalationPolicy;
+use crate::domain::incident::flapping::Flapping;
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
 use crate::domain::time::Timestamp;
@@ -76,6 +77,9 @@ pub struct Opened {
     /// The rule's plan; the process's where it has none.
     #[serde(default)]
     pub verification: Option<Plan>,
+    /// How often it may change between firing and silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<Flapping>,
     /// The closed incident of the same key that this one follows.
     #[serde(default)]
     pub recurrence_of: Option<u64>,
@@ -260,6 +264,13 @@ pub enum Event {
         /// The escalation goes on where it stood, and does not begin anew.
         resumes: bool,
     },
+    /// It fires and falls silent more often than its rule takes.
+    FlappingBegan {
+        changes: u32,
+        within_ms: u64,
+    },
+    /// It has settled.
+    FlappingEnded,
     Recurred {
         recurrences: u32,
         phase: Phase,
@@ -399,4 +410,5 @@ pub enum ToldWhy {
     Leadership,
     Clear,
     Stale,
+    Flapping,
 }

@@ -198,7 +198,7 @@ impl Paging {
             ToldWhy::Leadership => self.leadership = None,
             ToldWhy::Clear => self.to_tell.clear(),
             // They are told yet when it is clear.
-            ToldWhy::Stale => {}
+            ToldWhy::Stale | ToldWhy::Flapping => {}
         }
         self.issued(pages);
     }
@@ -513,13 +513,13 @@ impl Incident {
     }
 
     /// Everybody who was paged since the last clear, each by one contact.
-    fn paged(&self) -> impl Iterator<Item = (String, String, String)> {
+    pub(super) fn paged(&self) -> impl Iterator<Item = (String, String, String)> {
         let contacts = self.paging.to_tell.iter();
         contacts
             .map(|(person, (channel, address))| (person.clone(), channel.clone(), address.clone()))
     }
 
-    fn updates(
+    pub(super) fn updates(
         &self,
         contacts: impl Iterator<Item = (String, String, String)>,
         note: &str,

@@ -58,6 +58,11 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
             "fires again: paging goes on where it stood".to_owned()
         }
         Event::FiredAgain { resumes: false } => "fires again: paging starts at step 1".to_owned(),
+        Event::FlappingBegan { changes, within_ms } => format!(
+            "flapping: more than {changes} changes between firing and silent within {}: paging starts at step 1, once",
+            show_span(Duration::from_millis(*within_ms))
+        ),
+        Event::FlappingEnded => "no longer flapping: it has settled".to_owned(),
         Event::Recurred { recurrences, phase } => {
             format!("recurrence {recurrences}: back to {phase}")
         }
@@ -120,6 +125,10 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
             why: ToldWhy::Stale,
             pages,
         } => format!("told that it is stale: {}", names(pages)),
+        Event::Told {
+            why: ToldWhy::Flapping,
+            pages,
+        } => format!("told that it still flaps: {}", names(pages)),
         Event::Attempted {
             serial,
             attempt,
