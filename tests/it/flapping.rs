@@ -50,12 +50,7 @@ fn an_incident_that_flaps_is_marked_pages_once_more_and_then_no_more() {
     world.acknowledges(1, "ann");
     world.advance(1);
     flaps(&mut world, 10);
-    let told = [
-        "09:00 ann",
-        "09:01 ann (update)",
-        "09:02 ann",
-        "09:03 ann",
-    ];
+    let told = ["09:00 ann", "09:01 ann (update)", "09:02 ann", "09:03 ann"];
     assert_eq!(world.pages(), told);
     assert_eq!(
         world.timeline(1, "flapping"),
@@ -64,7 +59,10 @@ fn an_incident_that_flaps_is_marked_pages_once_more_and_then_no_more() {
              paging starts at step 1, once"
         ]
     );
-    assert!(world.incident(1).acknowledged.is_some(), "that it fires again changes nothing");
+    assert!(
+        world.incident(1).acknowledged.is_some(),
+        "that it fires again changes nothing"
+    );
 }
 
 #[test]
@@ -73,12 +71,7 @@ fn the_escalation_of_what_flaps_runs_on_also_while_it_is_silent() {
     flaps(&mut world, 2);
     assert_eq!(
         world.pages(),
-        [
-            "09:00 ann",
-            "09:01 ann (update)",
-            "09:02 ann",
-            "09:03 ann"
-        ]
+        ["09:00 ann", "09:01 ann (update)", "09:02 ann", "09:03 ann"]
     );
     world.advance(4);
     assert_eq!(world.pages().last().map(String::as_str), Some("09:08 ben"));
@@ -172,7 +165,10 @@ fn a_clock_that_is_set_neither_marks_nor_settles() {
         let mut world = world(|_settings| {});
         flaps(&mut world, 2);
         world.acknowledges(1, "ann");
-        world.simulation.jump(hours * 3_600_000).expect("the store works");
+        world
+            .simulation
+            .jump(hours * 3_600_000)
+            .expect("the store works");
         world.advance(28);
         assert!(world.incident(1).is_flapping(), "by {hours} hours");
         world.advance(1);
@@ -189,5 +185,8 @@ fn a_light_incident_that_flaps_is_verified_once_it_has_settled() {
     flaps(&mut world, 4);
     assert!(world.incident(1).is_flapping());
     world.advance(4 * 60);
-    assert!(!world.incident(1).is_open(), "verified and closed by itself");
+    assert!(
+        !world.incident(1).is_open(),
+        "verified and closed by itself"
+    );
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use watchkeeper::domain::alert::{Outcome as CheckOutcome, Run, Sighting, Signal};
 use watchkeeper::domain::escalation::Target;
-use watchkeeper::domain::incident::Ask;
+use watchkeeper::domain::incident::{Ask, Flapping};
 use watchkeeper::domain::incident::event::{Origin, Remark};
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::page::Outcome;
@@ -248,6 +248,13 @@ impl Story {
     fn alert(&mut self) -> Sighting {
         let said = if self.random.one_in(3) {
             Signal::Resolved
+        } else if self.random.one_in(3) {
+            let minutes = 1 + self.random.below(40);
+            let until = self
+                .simulation
+                .now()
+                .plus(Duration::from_secs(minutes * 60));
+            Signal::FiringUntil(until)
         } else {
             Signal::Firing
         };
@@ -586,6 +593,13 @@ fn random_rules(random: &mut Chance, revision: u64) -> RuleSet {
     let spans = [Duration::ZERO, Duration::from_secs(45), LONGEST_OPEN];
     let (open_after, resolve_after) = (*random.of(&spans), *random.of(&spans));
     let reopen_within = *random.of(&[Duration::ZERO, Duration::from_secs(90 * 60)]);
+    let stale_after = random
+        .one_in(2)
+        .then(|| Duration::from_secs(60 * (5 + random.below(60))));
+    let flapping = random.one_in(2).then(|| Flapping {
+        changes: u32::try_from(1 + random.below(4)).expect("few"),
+        within_ms: 60_000 * (1 + random.below(40)),
+    });
     let by_instance = random.one_in(3);
     let odd_is_recorded = random.one_in(5);
     let name = format!("all-{}", revision % 2);
@@ -598,6 +612,8 @@ fn random_rules(random: &mut Chance, revision: u64) -> RuleSet {
         settings.open_after = Some(open_after);
         settings.resolve_after = Some(resolve_after);
         settings.reopen_within = Some(reopen_within);
+        settings.stale_after = stale_after;
+        settings.flapping = flapping;
         if by_instance {
             let key = "{{ labels.alertname }}/{{ labels.instance }}";
             settings.dedup_key = Some(template(key));
