@@ -380,6 +380,10 @@ pub(crate) fn scope(tool: &str, scope: &str, fingerprint: Fingerprint) -> Key {
     key
 }
 
+pub(crate) fn all_scopes() -> Key {
+    key(SCOPE, &[])
+}
+
 /// The hash stands for names that may be long; what it stands for is in the record.
 pub(crate) fn scope_of(tool: &str, scope: &str) -> Key {
     let mut hash = Sha256::new();

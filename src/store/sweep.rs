@@ -41,6 +41,7 @@ pub fn sweep(
         + remove_dead_letters(tx, retention.dead_letters)?
         + remove_idempotency(tx, now)?
         + remove_checks(tx, end)?
+        + remove_scopes(tx)?
         + remove_changes(tx, now.minus(retention.changes))?;
     Ok(removed)
 }
@@ -213,5 +214,47 @@ fn remove_checks(tx: &mut Tx<'_, '_>, end: Timestamp) -> Result<usize, Error> {
     )?;
     let removed = old.len();
     old.into_iter().for_each(|key| tx.remove(key));
+    Ok(removed)
+}
+
+/// Entries of scopes whose alerts fire no more. A report of the scope would remove them, but it may never come again.
+fn remove_scopes(tx: &mut Tx<'_, '_>) -> Result<usize, Error> {
+    let cursor = keys::meta("swept_scopes");
+    let after: Option<String> = tx.get(&cursor)?;
+    let all = keys::all_scopes();
+    let from = after
+        .as_deref()
+        .and_then(|after| hex::decode(after).ok())
+        .map_or_else(|| all.clone(), |after| Key::from_vec(after));
+    let mut found = Vec::new();
+    tx.read()
+        .scan_keys(&from, &keys::after(&all), Order::Forward, &mut |key| {
+            found.push(Key::from_slice(key));
+            Ok(match found.len() {
+                REMOVED_MAX => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+        })?;
+    let alerts = found.iter().filter_map(|key| keys::last_number(key));
+    let alerts: Vec<Key> = alerts.map(|of| keys::alert(Fingerprint(of))).collect();
+    tx.read().foresee(&alerts)?;
+    let next = found.get(REMOVED_MAX - 1).map(hex::encode);
+    let mut removed = 0;
+    for key in found {
+        let alert = match keys::last_number(&key).map(Fingerprint) {
+            Some(fingerprint) => tx.read().alert(fingerprint)?,
+            None => None,
+        };
+        if alert.is_none_or(|alert| alert.status == Status::Resolved) {
+            tx.remove(key);
+            removed += 1;
+        }
+    }
+    if next != after {
+        match next {
+            Some(next) => tx.put(cursor, &next),
+            None => tx.remove(cursor),
+        }
+    }
     Ok(removed)
 }

@@ -9,6 +9,7 @@ use watchkeeper::domain::rule::Settings;
 use watchkeeper::domain::rule::SeverityRule;
 use watchkeeper::domain::severity::Severity;
 use watchkeeper::simulate::check_result;
+use watchkeeper::store::engine::Order;
 use watchkeeper::store::report::{Recorded, Report};
 
 const HOUR: u64 = 60;
@@ -480,4 +481,33 @@ fn an_absent_check_of_a_light_incident_counts_as_resolved_after_a_day() {
     assert_eq!(check_status(&world, "nulls"), Status::Stale);
     world.advance(1);
     assert_eq!(check_status(&world, "nulls"), Status::Resolved);
+}
+
+#[test]
+fn what_is_known_of_a_scope_goes_with_its_alerts_though_no_report_comes_again() {
+    let mut world = world(light);
+    world.report(scoped(
+        "a",
+        1,
+        &[("rows", Outcome::Fail), ("nulls", Outcome::Fail)],
+    ));
+    let n_entries = |world: &World| {
+        let read = world.simulation.store().engine().view();
+        let mut n = 0;
+        let mut count = |_key: &[u8], _value: &[u8]| {
+            n += 1;
+            Ok(std::ops::ControlFlow::Continue(()))
+        };
+        read.scan(b"c", b"d", Order::Forward, &mut count)
+            .expect("it reads");
+        n
+    };
+    assert_eq!(n_entries(&world), 2);
+    let rows = result("rows", Outcome::Pass, run("b", "2026-03-02T08:02:00Z"));
+    let mut report = scoped("b", 2, &[]);
+    report.sightings = vec![rows];
+    report.scope = None;
+    world.report(report);
+    world.advance(HOUR + 2);
+    assert_eq!(n_entries(&world), 1);
 }
