@@ -315,7 +315,7 @@ fn no_lease_ends_while_nobody_could_renew_it() {
     let mut world = world(|_settings| {});
     leased(&mut world, "Down", "2026-03-02T09:10:00Z");
     world.advance(1);
-    world.simulation.sleep(Duration::from_secs(3600));
+    world.simulation.sleep(Duration::from_secs(3 * 3600));
     world.advance(1);
     assert_eq!(status(&world, "Down"), Status::Firing);
     world.advance(9);
