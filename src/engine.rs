@@ -15,8 +15,8 @@ use crate::engine::replicas::Shown;
 use crate::store::engine::Class;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
-    Error, Failure, InForce, Store, heartbeats, lists, pending, quarantine, seen_clock, served,
-    unrefused, watch,
+    Error, Failure, InForce, Reader, Store, Tx, heartbeats, lists, pending, quarantine, seen_clock,
+    served, unrefused, watch,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -176,11 +176,11 @@ impl Engine {
         self.arm_heartbeats(in_force, at.now)?;
         let mut look = self.look(at.now)?;
         if look.is_silent(at.now) {
-            self.look_at_watches(in_force, at.now)?;
+            self.look_while_due(watch::next_due, watch::look, in_force, at.now)?;
             look = self.look(at.now)?;
         }
         if look.misses(at.now) {
-            self.look_at_heartbeats(in_force, at.now)?;
+            self.look_while_due(heartbeats::next_due, heartbeats::look, in_force, at.now)?;
             look = self.look(at.now)?;
         }
         if look.matures(at.now) {
@@ -419,39 +419,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Heartbeats that stayed away, and runs that do not end.
-    fn look_at_heartbeats(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+    /// Looks at what must have been heard of by now, for as long as there is something.
+    fn look_while_due(
+        &self,
+        next_due: fn(&Reader<'_>) -> Result<Option<Timestamp>, Error>,
+        look: fn(&mut Tx<'_, '_>, &InForce, Timestamp) -> Result<(), Failure<Infallible>>,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         for _ in 0..LOOKS_MAX {
-            if self
-                .store
-                .read(heartbeats::next_due)?
-                .is_none_or(|due| due > now)
-            {
+            if self.store.read(next_due)?.is_none_or(|due| due > now) {
                 break;
             }
             let its = in_force.clone();
             unrefused(
                 self.store
-                    .transact_blocking(Class::Engine, move |tx| heartbeats::look(tx, &its, now)),
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Alerts that were not heard of, or whose time is over.
-    fn look_at_watches(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
-        for _ in 0..LOOKS_MAX {
-            if self
-                .store
-                .read(watch::next_due)?
-                .is_none_or(|due| due > now)
-            {
-                break;
-            }
-            let its = in_force.clone();
-            unrefused(
-                self.store
-                    .transact_blocking(Class::Engine, move |tx| watch::look(tx, &its, now)),
+                    .transact_blocking(Class::Engine, move |tx| look(tx, &its, now)),
             )?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::store::error::Error;
 use crate::store::intake::unharmed;
 use crate::store::read::Reader;
 use crate::store::report::{Recorded, Report, record_once, resolve};
-use crate::store::served::unserved;
+use crate::store::served::first_due;
 use crate::store::tx::Tx;
 use crate::store::{Failure, InForce, keys};
 use serde::{Deserialize, Serialize};
@@ -91,16 +91,7 @@ pub fn of(reader: &Reader<'_>, name: &str) -> Result<Option<Beats>, Error> {
 
 /// When the next one must be heard of, by the wall clock.
 pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
-    let all = keys::all_heartbeats_due();
-    let mut first = None;
-    reader.scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
-        first = keys::instant_at(key, 1).map(Served::of_instant);
-        Ok(ControlFlow::Break(()))
-    })?;
-    match first {
-        Some(due_at) => Ok(Some(unserved(reader)?.wall(due_at))),
-        None => Ok(None),
-    }
+    first_due(reader, &keys::all_heartbeats_due())
 }
 
 /// Waits from now on for those that are new or were changed, and no longer for those that are gone.

@@ -2,12 +2,14 @@
 //! was down or took no reports, nor those by which somebody set the clock.
 
 use crate::domain::time::{Served, Timestamp, millis};
+use crate::store::engine::Order;
 use crate::store::error::Error;
 use crate::store::read::Reader;
 use crate::store::tx::Tx;
 use crate::store::{Failure, keys};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How far served time is behind the wall clock.
@@ -42,6 +44,19 @@ pub(crate) fn key() -> crate::store::engine::Key {
 
 pub fn unserved(reader: &Reader<'_>) -> Result<Unserved, Error> {
     Ok(reader.get(&key())?.unwrap_or_default())
+}
+
+/// When the first record of an index by served time is due, by the wall clock.
+pub(crate) fn first_due(reader: &Reader<'_>, index: &[u8]) -> Result<Option<Timestamp>, Error> {
+    let mut first = None;
+    reader.scan_keys(index, &keys::after(index), Order::Forward, &mut |key| {
+        first = keys::instant_at(key, 1).map(Served::of_instant);
+        Ok(ControlFlow::Break(()))
+    })?;
+    match first {
+        Some(due_at) => Ok(Some(unserved(reader)?.wall(due_at))),
+        None => Ok(None),
+    }
 }
 
 /// Whoever serves says so again and again. Has nobody for longer than `slack`, that time was not served.

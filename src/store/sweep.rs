@@ -225,7 +225,7 @@ fn remove_scopes(tx: &mut Tx<'_, '_>) -> Result<usize, Error> {
     let from = after
         .as_deref()
         .and_then(|after| hex::decode(after).ok())
-        .map_or_else(|| all.clone(), |after| Key::from_vec(after));
+        .map_or_else(|| all.clone(), Key::from_vec);
     let mut found = Vec::new();
     tx.read()
         .scan_keys(&from, &keys::after(&all), Order::Forward, &mut |key| {

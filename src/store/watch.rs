@@ -14,7 +14,7 @@ use crate::store::intake::unharmed;
 use crate::store::read::Reader;
 use crate::store::records::{Change, Seen};
 use crate::store::report::{facts_of, opening_by_all, resolve};
-use crate::store::served::unserved;
+use crate::store::served::first_due;
 use crate::store::tx::Tx;
 use crate::store::{Failure, InForce, keys};
 use std::collections::BTreeSet;
@@ -30,16 +30,7 @@ const ASSUMED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// When the next watch is due, by the wall clock.
 pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
-    let all = keys::all_watches();
-    let mut first = None;
-    reader.scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
-        first = keys::read_watch(key);
-        Ok(ControlFlow::Break(()))
-    })?;
-    match first {
-        Some(due_at) => Ok(Some(unserved(reader)?.wall(due_at))),
-        None => Ok(None),
-    }
+    first_due(reader, &keys::all_watches())
 }
 
 /// Looks at the watches that are due, as many as one transaction takes.
