@@ -309,9 +309,24 @@ impl Daemon {
 
     /// Memory of it that is resident, bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most that was, of late.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    /// What was the most until now is not what `peak_bytes` asks for any more.
+    pub(crate) fn forget_peak(&self) {
+        let forgotten = fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+        forgotten.expect("it runs, on Linux");
+    }
+
+    fn memory_bytes(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs, on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kilobytes: u64 = kilobytes
             .expect("its size is told")

@@ -1,5 +1,7 @@
 //! Clients that are slow, gone, too many or too much: each ends at a limit, memory stays bounded, and others are served.
 
+mod addresses;
+
 use crate::daemon::{Daemon, Home, eventually, firing, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
