@@ -33,7 +33,9 @@ const OUTCOMES: [(&str, Outcome); 10] = [
 ];
 
 /// Queries, and what the database said to them, under their names of today and of old.
-const PRIVATE: [&str; 10] = [
+const PRIVATE: [&str; 12] = [
+    "message",
+    "error",
     "compiled_code",
     "compiled_sql",
     "raw_code",
@@ -248,8 +250,29 @@ fn read_result<'a>(
         }
         _other => one_of(status, &OUTCOMES)?,
     };
+    if outcome == Outcome::Error {
+        found.message = found.message.as_deref().and_then(words_of_error);
+    }
     found.check_id = check_id;
     Ok((outcome, found))
+}
+
+/// Nothing that runs in the database is seen by a compilation: its words are dbt's own.
+const COMPILATION: &str = "Compilation Error";
+const MAX_HEADING_BYTES: usize = 64;
+
+/// What is kept of what an error says: dbt's own line, which says where it was. Below it stand the words of the database, which quotes
+/// queries and rows.
+fn words_of_error<'a>(message: &str) -> Option<Cow<'a, str>> {
+    let line = message.lines().next().unwrap_or_default();
+    let heading = line.split(" in ").next().unwrap_or_default();
+    if heading == COMPILATION {
+        return Some(owned(message));
+    }
+    let is_dbts = heading.len() <= MAX_HEADING_BYTES
+        && heading.ends_with(" Error")
+        && heading.chars().all(|c| c.is_alphanumeric() || c == ' ');
+    is_dbts.then(|| owned(line))
 }
 
 fn owned<'a>(text: &str) -> Cow<'a, str> {

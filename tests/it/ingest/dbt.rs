@@ -115,13 +115,14 @@ fn a_source_whose_data_are_too_old_fails_and_could_be_looked_at() {
             ),
         ])
     );
-    let could_not = r#"{"unique_id":"source.shop.raw.raw_orders","status":"runtime error","error":"no such table"}"#;
+    let could_not = r#"{"unique_id":"source.shop.raw.raw_orders","status":"runtime error",
+        "error":"Database Error in source raw_orders (models/shop.yml)\n  no such table"}"#;
     let other = read(Kind::Dbt, &results(could_not));
     assert_eq!(outcome(&other.sightings[0]), Outcome::Error);
     assert_eq!(other.sightings[0].labels, parsed.sightings[0].labels);
     assert_eq!(
         other.sightings[0].annotations.get("message"),
-        Some("no such table")
+        Some("Database Error in source raw_orders (models/shop.yml)")
     );
 }
 
@@ -522,15 +523,15 @@ fn another_version_is_read_with_a_note() {
 
 #[test]
 fn a_long_message_is_cut_and_keeps_its_lines() {
-    let message = format!("Database Error\\n  {}", "x".repeat(10_000));
+    let message = format!("Compilation Error\\n  {}", "x".repeat(10_000));
     let item = format!(r#"{{"unique_id":"model.shop.a","status":"error","message":"{message}"}}"#);
     let parsed = read(Kind::Dbt, &results(&item));
     let kept = parsed.sightings[0].annotations.get("message");
     assert_eq!(kept.map(str::len), Some(8192));
-    assert!(kept.is_some_and(|kept| kept.starts_with("Database Error\n  x")));
+    assert!(kept.is_some_and(|kept| kept.starts_with("Compilation Error\n  x")));
     assert_eq!(
         parsed.notes,
-        ["$.results[0].message: cut from 10017 bytes to 8192"]
+        ["$.results[0].message: cut from 10020 bytes to 8192"]
     );
 }
 
@@ -542,7 +543,9 @@ fn queries_arguments_and_rows_never_enter() {
     let items = [
         format!(r#"{{"unique_id":"test.shop.a","status":"fail",{secrets}}}"#),
         format!(r#"{{"unique_id":"source.shop.a.b","status":"error",{secrets}}}"#),
-        format!(r#"{{"unique_id":"test.shop.a","status":"odd",{secrets}}}"#),
+        format!(
+            r#"{{"unique_id":"test.shop.a","status":"odd","message":"SECRET","error":"SECRET",{secrets}}}"#
+        ),
     ];
     let args = r#""args":{"which":"build","project_dir":"SECRET","vars":{"password":"SECRET"},"invocation_command":"SECRET"}"#;
     let body = results(&items.join(",")).replace(r#""args":{"which":"build"}"#, args);
@@ -561,6 +564,40 @@ fn queries_arguments_and_rows_never_enter() {
         "Thread-1",
     ] {
         assert!(!shown.contains(private), "{private}");
+    }
+}
+
+#[test]
+fn of_an_error_the_words_of_the_database_are_left_out() {
+    let real = r"Runtime Error in model conv (models/conv.sql)\n  Conversion Error: Could not convert string 'john@example.com' to INT32\n  LINE 11: select cast(a as int)";
+    let table = [
+        (real, Some("Runtime Error in model conv (models/conv.sql)")),
+        (
+            "Database Error\\n  john@example.com",
+            Some("Database Error"),
+        ),
+        (
+            r"Compilation Error in model a (models/a.sql)\n  'nowhere' is undefined",
+            Some("Compilation Error in model a (models/a.sql)\n  'nowhere' is undefined"),
+        ),
+        ("Could not convert 'john@example.com' in row 3", None),
+        ("john@example.com is no number: Error", None),
+        ("", None),
+    ];
+    for (message, kept) in table {
+        let of = |status: &str| {
+            let item = format!(
+                r#"{{"unique_id":"model.shop.a","status":"{status}","message":"{message}"}}"#
+            );
+            read(Kind::Dbt, &results(&item)).sightings.remove(0)
+        };
+        let error = of("error");
+        assert_eq!(error.annotations.get("message"), kept, "{message}");
+        // What a test says of itself is dbt's own.
+        assert_eq!(
+            of("fail").annotations.get("message").is_some(),
+            !message.is_empty()
+        );
     }
 }
 
