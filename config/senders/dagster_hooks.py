@@ -20,13 +20,19 @@ def watchkeeper_success(context: dagster.HookContext):
 
 
 def _post_op(context, status, message):
-    result = watchkeeper.check(f"{context.job_name}.{context.op.name}", status, pipeline=context.job_name,
-                               part=context.op.name, message=message)
+    result = _step(context.job_name, context.op.name, status, message)
     watchkeeper.report("dagster", [result], run_id=context.run_id)
 
 
+def _step(job, step, status, message=None):
+    return watchkeeper.check(f"{job}.{step}", status, pipeline=job, part=step, message=message)
+
+
 def post_asset_checks(result, *, owner=None):
-    """The asset checks of a run: one that did not pass warns or fails by its own severity."""
+    """The asset checks of a run: one that did not pass warns or fails by its own severity.
+
+    So do its steps: where an asset was not made, or a check raised, there is no evaluation that would tell.
+    """
     checks = []
     for found in result.get_asset_check_evaluations():
         asset = found.asset_key.to_user_string()
@@ -34,4 +40,11 @@ def post_asset_checks(result, *, owner=None):
         status = "pass" if found.passed else "warn" if warns else "fail"
         checks.append(watchkeeper.check(f"{asset}.{found.check_name}", status, dataset=asset, severity=found.severity.value,
                                         message=found.description))
+    for event in result.all_events:
+        if event.is_step_success:
+            checks.append(_step(result.job_def.name, event.step_key, "pass"))
+        elif event.is_step_failure:
+            error = event.step_failure_data.error
+            message = (error.cause or error).message.strip() if error else None
+            checks.append(_step(result.job_def.name, event.step_key, "fail", message and message[:2000]))
     return watchkeeper.report("dagster", checks, run_id=result.run_id, owner=owner)

@@ -19,15 +19,26 @@ def post_contract(session, *, owner=None):
     answers = []
     for result in session.contract_verification_results:
         dataset = result.check_collection.soda_qualified_dataset_name
-        checks = []
-        for found in result.check_results:
-            checks.append(watchkeeper.check(
-                found.check.identity, OUTCOMES[found.outcome.name], dataset=dataset, part=found.check.column_name,
-                message=found.check.name, observed=found.threshold_value,
-                expected=str(found.check.threshold) if found.check.threshold else None))
-        if not checks:
-            checks.append(watchkeeper.check("contract", "error", dataset=dataset, message="nothing of it was verified"))
+        checks = [_contract_check(found, dataset, result.has_errors) for found in result.check_results]
+        # That it could be verified is a check of its own, which the next one that can be resolves.
+        verified = bool(checks) and not result.has_errors
+        checks.append(watchkeeper.check(
+            "contract", "pass" if verified else "error", dataset=dataset,
+            message=None if verified else "it had errors, and checks without a result say nothing"))
         answers.append(watchkeeper.report(
             "soda", checks, run_id=f"{dataset}@{result.started_timestamp.isoformat()}",
-            finished_at=result.ended_timestamp.isoformat(), owner=owner, complete_for=dataset))
+            finished_at=result.ended_timestamp.isoformat(), owner=owner, complete_for=dataset if verified else None))
     return answers
+
+
+def _contract_check(found, dataset, had_errors):
+    check = found.check
+    attributes = {str(name): str(value) for name, value in (check.attributes or {}).items()}
+    status = OUTCOMES[found.outcome.name]
+    if status == "error" and had_errors:
+        status = "skip"  # The contract itself is the error; one for each of its checks would say no more.
+    # Its identity is a hash: people know it by its name.
+    return watchkeeper.check(
+        check.identity, status, dataset=dataset, part=check.column_name, name=check.name, observed=found.threshold_value,
+        expected=", ".join(str(check.threshold).split("\n")) if check.threshold else None,
+        severity=attributes.get("severity") or attributes.get("priority"), owner=attributes.get("owner"), labels=attributes)

@@ -37,14 +37,17 @@ def strict(value):
 
 
 def check(check_id, status, *, dataset=None, model=None, pipeline=None, part=None, message=None, severity=None,
-          observed=None, expected=None, owner=None, labels=None, version=None):
-    """One result. `check_id` and what was looked at are its identity: no values, no dates, no random ids in them."""
+          observed=None, expected=None, owner=None, labels=None, version=None, name=None):
+    """One result. `check_id` and what was looked at are its identity: no values, no dates, no random ids in them. Where people would
+    not know it by that, `name` says what it is."""
     if status not in STATUSES:
         raise ValueError(f"a status of {', '.join(STATUSES)} is wanted, found {status!r}")
     subjects = {"dataset": dataset, "model": model, "pipeline": pipeline}
-    kind, name = next(((kind, name) for kind, name in subjects.items() if name), ("other", None))
-    return {"check_id": check_id, "status": status, "message": message, "severity": severity, "owner": owner,
-            "subject": {"kind": kind, "name": name, "part": part, "version": version},
+    kind, subject = next(((kind, subject) for kind, subject in subjects.items() if subject), ("other", None))
+    if name and subject:
+        labels = {"title": f"{name}: {subject}", **(labels or {})}
+    return {"check_id": check_id, "check_name": name, "status": status, "message": message, "severity": severity, "owner": owner,
+            "subject": {"kind": kind, "name": subject, "part": part, "version": version},
             "observed": observed, "expected": expected, "labels": labels or {}}
 
 

@@ -1,5 +1,7 @@
 //! What is ready to copy for jobs, run as jobs run it: against the real program, and against one that is away.
 
+mod more;
+
 use crate::daemon::{Daemon, Home, Receiver, Reply, closed_url};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
