@@ -198,11 +198,11 @@ impl Recorder<'_, '_, '_> {
         let says_nothing =
             error.is_none() && worst.is_none_or(|(_, outcome, _)| *outcome == Outcome::Skip);
         if says_nothing {
-            return self.join_known(fingerprint);
+            return self.join_known(fingerprint, results);
         }
         if !self.counts(fingerprint, run)? {
             self.recorded.n_late += 1;
-            return self.join_known(fingerprint);
+            return self.join_known(fingerprint, results);
         }
         if let Some((sighting, _, _)) = error {
             let twin = sighting.labels.twin();
@@ -294,14 +294,20 @@ impl Recorder<'_, '_, '_> {
         Ok(true)
     }
 
-    /// A result that changes nothing still names the incident its alert belongs to.
-    fn join_known(&mut self, fingerprint: Fingerprint) -> Result<(), Error> {
-        let incident = self
-            .tx
-            .read()
-            .alert(fingerprint)?
-            .and_then(|alert| alert.incident);
-        self.joined_if_open(incident)
+    /// A result that changes nothing still names the incidents that the alerts of its check belong to.
+    fn join_known(
+        &mut self,
+        fingerprint: Fingerprint,
+        results: &[(&Sighting, Outcome, &Run)],
+    ) -> Result<(), Error> {
+        let twin = results
+            .first()
+            .map(|(sighting, _, _)| sighting.labels.twin().fingerprint());
+        for fingerprint in [fingerprint].into_iter().chain(twin) {
+            let alert = self.tx.read().alert(fingerprint)?;
+            self.joined_if_open(alert.and_then(|alert| alert.incident))?;
+        }
+        Ok(())
     }
 
     fn joined_if_open(&mut self, incident: Option<u64>) -> Result<(), Error> {

@@ -7,5 +7,6 @@ mod dead_letters;
 mod gate;
 mod health;
 mod hooks;
+mod kinds;
 mod links;
 mod lists;

@@ -61,6 +61,27 @@ fn a_late_check_result_is_accepted_and_names_the_incident() {
 }
 
 #[test]
+fn a_check_that_could_not_run_is_told_again_and_names_its_incident() {
+    let mut api = Api::new();
+    let result = |status: &str| {
+        json!({
+            "source": "job", "check_id": "rows", "status": status,
+            "run": { "id": "7", "finished_at": "2026-03-02T08:59:00Z" },
+        })
+    };
+    let opened = api.post("/hooks/check", &result("error"));
+    assert_eq!(opened.at("/opened"), json!([1]));
+    for status in ["error", "skip"] {
+        let again = api.post("/hooks/check", &result(status));
+        assert_eq!(
+            (again.at("/opened"), again.at("/joined")),
+            (json!([]), json!([1])),
+            "{status}"
+        );
+    }
+}
+
+#[test]
 fn a_body_without_items_counts_nothing() {
     let mut api = Api::new();
     let empty = json!({ "received": 0, "accepted": 0, "rejected": 0, "opened": [], "joined": [] });
