@@ -9,10 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use watchkeeper::clock;
 use watchkeeper::domain::source::Kind;
-use watchkeeper::ingest::{Post, parse};
+use watchkeeper::ingest::{Post, parse, postable};
+
+/// As the table names what is posted to `/api/v2/alerts`.
+const POSTABLE: &str = "API v2";
 
 /// Bodies of each kind, under the payloads of the tests.
-const BODIES: [(Kind, &str); 12] = [
+const BODIES: [(Kind, &str); 13] = [
     (Kind::Alertmanager, "alertmanager-webhook/firing_grouped_3"),
     (Kind::Grafana, "grafana/firing_two"),
     (
@@ -28,7 +31,10 @@ const BODIES: [(Kind, &str); 12] = [
     (Kind::Cloudevents, "cloudevents/batch"),
     (Kind::Pagerduty, "pagerduty-events-v2/trigger_full"),
     (Kind::Opsgenie, "opsgenie/create_full"),
+    (Kind::Alertmanager, POSTED),
 ];
+
+const POSTED: &str = "prometheus-to-alertmanager-api-v2/firing_two_alerts_bearer";
 
 /// Looked at the clock after so many.
 const AT_ONCE: u64 = 100;
@@ -49,7 +55,15 @@ pub(crate) fn run(span: Duration) -> anyhow::Result<Vec<Table>> {
         let payloads = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/payloads");
         let path = payloads.join(name).with_extension("json");
         let body = fs::read(&path).with_context(|| path.display().to_string())?;
-        let post = Post::of(&body, clock::wall());
+        let form = (name == POSTED).then(|| {
+            let (name, form) = postable::FORM;
+            (name.to_owned(), form.to_owned())
+        });
+        let query: Vec<(String, String)> = form.into_iter().collect();
+        let post = Post {
+            query: &query,
+            ..Post::of(&body, clock::wall())
+        };
         let parsed = parse(kind, &post)?;
         let n_alerts = u64::try_from(parsed.sightings.len())?;
         ensure!(
@@ -67,7 +81,10 @@ pub(crate) fn run(span: Duration) -> anyhow::Result<Vec<Table>> {
         let per_second = as_f64(n_bodies) / began.elapsed().as_secs_f64();
         let bytes = u64::try_from(body.len())?;
         table.row(vec![
-            Cell::text(kind.as_str()),
+            Cell::text(match name {
+                POSTED => POSTABLE,
+                _webhook => kind.as_str(),
+            }),
             Cell::count(bytes),
             Cell::count(n_alerts),
             Cell::Number(per_second, 0),
