@@ -5,5 +5,6 @@ mod parsed;
 
 use libfuzzer_sys::fuzz_target;
 use watchkeeper::domain::source::Kind;
+use watchkeeper::ingest::Post;
 
-fuzz_target!(|body: &[u8]| parsed::read(Kind::Check, body));
+fuzz_target!(|body: &[u8]| parsed::read(Kind::Check, &Post::of(body, parsed::now())));
