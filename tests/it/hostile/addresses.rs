@@ -16,7 +16,7 @@ const DEEP: usize = 1_000_000;
 const AT_ONE_ADDRESS_BYTES: u64 = 64 << 20;
 
 /// Where something is posted, with which headers, and what is answered there to JSON that is nested without end.
-const ADDRESSES: [(&str, &[&str], u16); 24] = [
+const ADDRESSES: [(&str, &[&str], u16); 33] = [
     ("/hooks/alertmanager", &[], 400),
     ("/hooks/grafana", &[], 400),
     ("/hooks/great_expectations", &[], 400),
@@ -40,6 +40,16 @@ const ADDRESSES: [(&str, &[&str], u16); 24] = [
     ("/hooks/cloudevents", BINARY_JSON, 400),
     // An event whose data are nothing that is read here is an alert by its type; what its data are does not matter.
     ("/hooks/cloudevents", BINARY_OTHER, 200),
+    ("/hooks/change", &[], 400),
+    ("/hooks/change", &["x-github-event: deployment_status"], 400),
+    ("/hooks/change", FORM, 400),
+    ("/v2/change/enqueue", JSON, 400),
+    ("/hooks/probes", JSON, 400),
+    ("/hooks/probes", FORM, 400),
+    // Of a form whose fields are not there nothing is read.
+    ("/hooks/probes", MULTIPART, 400),
+    ("/hooks/topic", &["content-type: text/plain"], 400),
+    ("/hooks/metrics", JSON, 400),
     ("/hooks/pagerduty", &[], 400),
     ("/hooks/opsgenie", &[], 400),
     ("/hooks/alertmanager/api/v2/alerts", JSON, 400),
@@ -54,6 +64,8 @@ const ADDRESSES: [(&str, &[&str], u16); 24] = [
 ];
 
 const JSON: &[&str] = &["content-type: application/json"];
+const FORM: &[&str] = &["content-type: application/x-www-form-urlencoded"];
+const MULTIPART: &[&str] = &["content-type: multipart/form-data; boundary=x"];
 const BINARY_JSON: &[&str] = &[
     "content-type: application/json",
     "ce-specversion: 1.0",
@@ -72,7 +84,10 @@ const BINARY_OTHER: &[&str] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_body_costs_more_than_it_may_wherever_it_is_posted() {
     let home = Home::with(
-        "[heartbeats.nightly]\nevery = \"1d\"\n",
+        "[heartbeats.nightly]\nevery = \"1d\"\n\
+         [sources.probes]\nkind = \"mapped\"\nmapping = \"uptime-kuma\"\n\
+         [sources.topic]\nkind = \"mapped\"\nmapping = \"sns\"\n\
+         [sources.metrics]\nkind = \"mapped\"\nmapping = \"datadog\"\n",
         "[people.ana]\nnotify = [{ channel = \"log\", address = \"ana\" }]\n\
          [policies.default]\nsteps = [{ targets = [\"person:ana\"], timeout = \"1h\" }]\n",
     );
