@@ -79,9 +79,11 @@ pub(super) fn why_not(action: &str) -> Option<&'static str> {
     }
 }
 
-pub(super) fn refuses(site: &Site, why: &str, request: Request) -> Result<String, Problem> {
-    let (head, _body) = request.into_parts();
+pub(super) async fn refuses(site: &Site, why: &str, request: Request) -> Result<String, Problem> {
+    let (head, body) = request.into_parts();
     opsgenie_source(site, &head)?;
+    let max_body_bytes = site.live.load().max_body_bytes;
+    body::pass_over(body, max_body_bytes).await?;
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why))
 }
 
@@ -92,8 +94,10 @@ pub(super) async fn says(
     identifier: &str,
     request: Request,
 ) -> Result<String, Problem> {
-    let (head, _body) = request.into_parts();
+    let (head, body) = request.into_parts();
     opsgenie_source(site, &head)?;
+    let max_body_bytes = site.live.load().max_body_bytes;
+    body::pass_over(body, max_body_bytes).await?;
     let alias = alias(site, identifier.to_owned(), &head).await?;
     let labels = ingest::opsgenie_identity(&alias);
     Ok(receipt(site, action, &labels, site.clock.now()))

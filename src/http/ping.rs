@@ -130,13 +130,18 @@ pub async fn opsgenie(
     State(site): State<Site>,
     request: Request,
 ) -> Response {
-    let (head, _body) = request.into_parts();
-    let done = match opsgenie_source(&site, &head) {
+    let (head, body) = request.into_parts();
+    let max_body_bytes = site.live.load().max_body_bytes;
+    let admitted = match opsgenie_source(&site, &head) {
+        Ok(_source) => body::pass_over(body, max_body_bytes).await,
         Err(problem) => Err(problem),
-        Ok(_source) if !site.live.load().access.heartbeats.contains_key(&name) => {
+    };
+    let done = match admitted {
+        Err(problem) => Err(problem),
+        Ok(()) if !site.live.load().access.heartbeats.contains_key(&name) => {
             return not_found(&name);
         }
-        Ok(_source) => keep(&site, &name, Heard::of(Ping::Success), site.clock.now()).await,
+        Ok(()) => keep(&site, &name, Heard::of(Ping::Success), site.clock.now()).await,
     };
     match done {
         Ok(()) => {

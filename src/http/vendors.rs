@@ -136,7 +136,7 @@ pub async fn change(
             opsgenie::says(&site, &action, &identifier, request).await
         }
         other => match opsgenie::why_not(other) {
-            Some(why) => opsgenie::refuses(&site, why, request),
+            Some(why) => opsgenie::refuses(&site, why, request).await,
             None => return Problem::not_found("there is nothing at this path").into_response(),
         },
     })

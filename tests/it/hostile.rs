@@ -214,6 +214,52 @@ async fn one_that_says_that_it_sends_no_more_is_answered() {
 }
 
 #[tokio::test]
+async fn one_that_sends_its_body_after_its_head_keeps_its_connection() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let mut stream = connect(&daemon).await;
+    for (path, wanted) in [
+        ("/v2/alerts/disk/notes", "HTTP/1.1 202 Accepted"),
+        (
+            "/v2/alerts/disk/snooze",
+            "HTTP/1.1 422 Unprocessable Entity",
+        ),
+        ("/v2/heartbeats/none/ping", "HTTP/1.1 404 Not Found"),
+        ("/v2/alerts/disk/close", "HTTP/1.1 202 Accepted"),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        assert_eq!(
+            head_of_answer(&mut stream).await,
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "{path}"
+        );
+        stream.write_all(b"{}").await.expect("it reads");
+        let answer = head_of_answer(&mut stream).await;
+        assert!(answer.starts_with(wanted), "{path}: {answer}");
+        let length = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.expect("it has a length").parse().expect("a number");
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.expect("it answers");
+    }
+    daemon.stop().await;
+}
+
+/// All lines up to the one that is empty.
+async fn head_of_answer(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
+        head.push(byte.expect("it answers").expect("it is not ended"));
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_told_to_come_again() {
     let home = Home::new();
     // 256 of these are its own.
