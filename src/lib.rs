@@ -62,6 +62,7 @@
 //!   - `cli/incident.rs`: `incident`
 //!   - `cli/oncall.rs`: `oncall`
 //!   - `cli/rules.rs`: `rules`
+//!     - `cli/rules/test.rs`: `rules test`
 //!   - `cli/serve.rs`: `serve`
 //!   - `cli/store.rs`: `store`
 //! - `clock.rs`: The only reader of the clocks
@@ -202,10 +203,12 @@
 //!   - `pager/log.rs`: The `log` channel
 //!   - `pager/webhook.rs`: The `webhook` channel
 //! - `rules.rs`: Rules
+//!   - `rules/cases.rs`: Rule tests as they are written
 //!   - `rules/explain.rs`: Why the rules decide as they do of one alert
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges
+//!   - `simulate/cases.rs`: Rule tests, run
 //! - `store.rs`: The transactions the program needs, by name, over an engine that makes them durable
 //!   - `store/backup.rs`: Snapshot and backup are one format
 //!   - `store/changes.rs`: Changes as they are remembered

@@ -1,5 +1,6 @@
 //! Rules: `rules/*.toml` → [`RuleSet`], with file, line and column in every finding.
 
+pub mod cases;
 pub mod explain;
 mod rule;
 mod severity;

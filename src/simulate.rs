@@ -1,6 +1,8 @@
 //! The program without its edges: memory store, engine, a pager that remembers, a clock that is moved. Rule tests,
 //! backtests and the stories of tests run on it.
 
+pub mod cases;
+
 use crate::clock::Clock;
 use crate::domain::alert::{Fingerprint, Labels, Outcome, Run, Said, Sighting, Signal};
 use crate::domain::incident::{Ask, Incident};

@@ -1,4 +1,6 @@
-//! `rules`: what the rules on disk make of what a source would post.
+//! `rules`: what the rules on disk make of what a source would post, and their tests.
+
+mod test;
 
 use crate::app::BadFiles;
 use crate::app::files::{Files, read};
@@ -21,6 +23,8 @@ pub(super) enum Rules {
     /// Show what a source makes of a payload, and of each alert in it which rules were tried, why, and the verdict; exit 1 if
     /// nothing of it could be read
     Explain(Explain),
+    /// Run rule tests against the rules on disk; exit 1 if one fails, 2 if one cannot be read
+    Test(test::Test),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,8 +50,10 @@ impl Rules {
         directory: Option<&Path>,
         environment: &Environment,
     ) -> anyhow::Result<Exit> {
-        let Self::Explain(asked) = self;
-        asked.run(directory, environment)
+        match self {
+            Self::Explain(asked) => asked.run(directory, environment),
+            Self::Test(asked) => asked.run(directory, environment),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A value that is being read as what is wanted; where it is something else, that is noted and there is none.
 
-use crate::domain::time::parse_span;
+use crate::domain::time::{Timestamp, parse_span};
 use crate::toml_file::section::Section;
 use crate::toml_file::{Node, Place, Report, Shape};
 use std::fmt;
@@ -177,6 +177,19 @@ impl<'a> Value<'a> {
         read("%Y-%m-%dT%H:%M")
             .or_else(|| read("%Y-%m-%dT%H:%M:%S"))
             .or_else(|| self.refuse(format!("{WANTED} is wanted, found \"{found}\"")))
+    }
+
+    /// An instant: a string, or a date of TOML that has its offset.
+    pub fn instant(self) -> Option<Timestamp> {
+        let (Shape::String(found) | Shape::Date(found)) = &self.node.shape else {
+            return self.wanted("a time such as \"2026-03-02T09:00:00Z\"");
+        };
+        match found.parse() {
+            Ok(at) => Some(at),
+            Err(_no_time) => self.refuse(format!(
+                "a time such as \"2026-03-02T09:00:00Z\" is wanted, found \"{found}\""
+            )),
+        }
     }
 
     /// A time of day.

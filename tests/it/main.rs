@@ -54,6 +54,7 @@ mod receivers;
 mod replicas;
 mod retention;
 mod rule_files;
+mod rule_tests;
 mod schedules;
 mod senders;
 mod simulation;

@@ -120,6 +120,7 @@ fn every_toml_block_names_its_file() {
             "# watchkeeper.toml",
             "# oncall.toml",
             "# rules/example.toml",
+            "# rules/tests/example.toml",
         ];
         assert!(first.is_some_and(|first| known.contains(&first)), "{block}");
     }
@@ -148,8 +149,8 @@ fn the_rules_in_the_readme_are_read_without_a_finding() {
     assert_eq!(loaded.rules.map(|set| set.rules.len()), Some(5));
 }
 
-#[test]
-fn what_is_explained_in_the_readme_is_what_is_printed() {
+/// What a call prints that stands in a block of the README, run where all its files are, compared with what stands there.
+fn what_stands_there_is_printed(start: &str, code: i32) {
     let readme = readme();
     let directory = TempDir::new().expect("a temporary directory");
     let write = |name: &str, text: &str| {
@@ -157,17 +158,29 @@ fn what_is_explained_in_the_readme_is_what_is_printed() {
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         fs::write(path, text).expect("a file");
     };
-    for file in ["watchkeeper.toml", "oncall.toml", "rules/example.toml"] {
-        write(&format!("etc/{file}"), &example(&readme, file));
+    for file in [
+        "watchkeeper.toml",
+        "oncall.toml",
+        "rules/example.toml",
+        "rules/tests/example.toml",
+    ] {
+        let below = if file.starts_with("rules/") {
+            ""
+        } else {
+            "config/"
+        };
+        write(&format!("{below}{file}"), &example(&readme, file));
     }
     let bodies = blocks(&readme, "json");
     let body = bodies.iter().find(|block| block.starts_with("{\"app\""));
     write("events.json", body.expect("the body is there"));
     let shown = blocks(&readme, "text");
-    let (asked, answered) = shown[0].split_once('\n').expect("a line that asks");
+    let shown = shown.iter().find(|block| block.starts_with(start));
+    let (asked, answered) = shown
+        .and_then(|block| block.split_once('\n'))
+        .expect("a block that begins with this call");
     let arguments = asked.strip_prefix("$ watchkeeper ").expect("a call");
     let output = Command::new(env!("CARGO_BIN_EXE_watchkeeper"))
-        .args(["--config", "etc"])
         .args(arguments.split(' '))
         .current_dir(directory.path())
         .env_clear()
@@ -176,7 +189,17 @@ fn what_is_explained_in_the_readme_is_what_is_printed() {
         .expect("the program runs");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), answered);
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn what_is_explained_in_the_readme_is_what_is_printed() {
+    what_stands_there_is_printed("$ watchkeeper rules explain ", 0);
+}
+
+#[test]
+fn what_the_rule_tests_in_the_readme_print_stands_there() {
+    what_stands_there_is_printed("$ watchkeeper rules test\n", 1);
 }
 
 #[test]
