@@ -13,6 +13,7 @@ pub mod finding;
 pub mod go_regex;
 pub mod heartbeat;
 pub mod incident;
+pub mod interval;
 pub mod mapping;
 pub mod matcher;
 pub mod oncall;

@@ -115,6 +115,7 @@
 //!     - `domain/incident/paging.rs`: Paging of one incident
 //!     - `domain/incident/timeline.rs`: An incident's log in words
 //!     - `domain/incident/verify.rs`: Verification of one incident
+//!   - `domain/interval.rs`: Intervals
 //!   - `domain/mapping.rs`: How any JSON becomes alerts, as an operator wrote it down
 //!     - `domain/mapping/nested.rs`: Where texts lie in a body that are JSON themselves
 //!     - `domain/mapping/path.rs`: Paths into what was posted
@@ -125,6 +126,7 @@
 //!   - `domain/page.rs`: Pages
 //!   - `domain/phase.rs`: The seven phases of an incident and the outputs each requires before the next
 //!   - `domain/rule.rs`: Severity rules
+//!     - `domain/rule/index.rs`: Which rules an alert can match at all
 //!   - `domain/schedule.rs`: Who is on call at an instant, over a span, and until when
 //!     - `domain/schedule/layer.rs`: A layer
 //!     - `domain/schedule/overrides.rs`: Overrides
@@ -205,6 +207,7 @@
 //! - `rules.rs`: Rules
 //!   - `rules/cases.rs`: Rule tests as they are written
 //!   - `rules/explain.rs`: Why the rules decide as they do of one alert
+//!   - `rules/interval.rs`: One `[[interval]]`
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges

@@ -2,18 +2,21 @@
 
 pub mod cases;
 pub mod explain;
+mod interval;
 mod rule;
 mod severity;
 
 use crate::domain::finding::Finding;
+use crate::domain::interval::Interval;
 use crate::domain::oncall::Book;
 use crate::domain::rule::{Rule, RuleSet};
 use crate::domain::severity::Matrix;
-use crate::toml_file::{Place, Report, Section, Value, parse, why_unreadable};
+use crate::toml_file::{Node, Place, Report, Section, Value, parse, why_unreadable};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The rules of an installation that has none of its own.
 const BUILT_IN: &str = include_str!("../rules/default.toml");
@@ -62,7 +65,7 @@ pub fn load_dir(directory: &Path, context: Context<'_>) -> LoadedRules {
         && loaded
             .rules
             .as_ref()
-            .is_some_and(|set| set.rules.is_empty())
+            .is_some_and(|set| set.rules().is_empty())
     {
         let place = Place::of_file(&directory.display().to_string());
         let none = place.warning(
@@ -119,17 +122,28 @@ fn is_rule_file(path: &Path) -> bool {
 }
 
 fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> LoadedRules {
+    let trees: Vec<Node> = texts
+        .iter()
+        .filter_map(|(name, text)| parse(name, text, &report))
+        .collect();
+    let roots = || trees.iter().map(|tree| Section::root(tree, &report));
+    // A rule may name an interval of any file.
+    let mut intervals = Intervals::default();
+    let has_all = trees.len() == texts.len();
+    for section in roots() {
+        let written = section.get("interval").and_then(Value::list);
+        for value in written.unwrap_or_default() {
+            intervals.read(value, context.zone);
+        }
+    }
     let mut reader = Reader {
         context,
+        intervals: has_all.then_some(&intervals),
         rules: Vec::new(),
         names: BTreeMap::new(),
         catch_all: None,
     };
-    for (name, text) in texts {
-        let Some(tree) = parse(name, text, &report) else {
-            continue;
-        };
-        let section = Section::root(&tree, &report);
+    for section in roots() {
         let rules = section
             .get("rule")
             .and_then(Value::list)
@@ -138,23 +152,53 @@ fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> Loa
             reader.read(rule);
         }
         section.not_yet("inhibit");
-        section.not_yet("interval");
+        // Read above.
+        let _read = section.get("interval");
         section.done();
     }
-    let rules = (!report.has_errors()).then(|| RuleSet {
-        rules: reader.rules,
-        matrix: context.matrix.clone(),
-        revision: revision(texts),
-    });
+    let rules = reader.rules;
+    let rules = (!report.has_errors())
+        .then(|| RuleSet::new(rules, context.matrix.clone(), revision(texts)));
     LoadedRules {
         rules,
         findings: report.into_findings(),
     }
 }
 
+/// The intervals of all files by name; none of those that have an error.
+#[derive(Default)]
+struct Intervals {
+    by_name: BTreeMap<String, Option<Arc<Interval>>>,
+    places: BTreeMap<String, Place>,
+}
+
+impl Intervals {
+    fn read(&mut self, value: Value<'_>, zone: Tz) {
+        let Some(section) = value.section() else {
+            return;
+        };
+        let written = section.get("name");
+        let (Some(name), interval) = interval::read(section, zone) else {
+            return;
+        };
+        let Some(written) = written else {
+            return;
+        };
+        if let Some(first) = self.places.get(&name) {
+            let first = first.show();
+            written.error(format!("there is another interval \"{name}\" at {first}"));
+            return;
+        }
+        self.places.insert(name.clone(), written.place().clone());
+        self.by_name.insert(name, interval.map(Arc::new));
+    }
+}
+
 /// What is known of the rules read so far.
 struct Reader<'c> {
     context: Context<'c>,
+    /// None where a file could not be read: it may have those that are missing.
+    intervals: Option<&'c Intervals>,
     rules: Vec<Rule>,
     names: BTreeMap<String, Place>,
     /// The first rule that matches everything and decides: those after it are never tried.
@@ -167,7 +211,7 @@ impl Reader<'_> {
             return;
         };
         let name = section.get("name");
-        let Some(rule) = rule::read(section, self.context) else {
+        let Some(rule) = rule::read(section, self.context, self.intervals) else {
             return;
         };
         if let Some(name) = name {

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::Environment;
 use crate::domain::alert::{Labels, Outcome, Said, Sighting, Signal};
 use crate::domain::template::Facts;
+use crate::domain::time::Timestamp;
 use crate::ingest::{Parsed, Post, Rejected, Unusable, parse};
 use crate::rules::explain::{Explanation, Looked, Match, Ruling, Settled, explain};
 use crate::store::InForce;
@@ -40,6 +41,9 @@ pub(super) struct Explain {
     /// A parameter of the address; may be repeated
     #[arg(long = "query", value_name = "NAME=VALUE")]
     query: Vec<String>,
+    /// When it arrives, as 2026-03-02T09:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -59,7 +63,7 @@ impl Rules {
 
 impl Explain {
     fn run(self, directory: Option<&Path>, environment: &Environment) -> anyhow::Result<Exit> {
-        let now = clock::wall();
+        let now = self.at.unwrap_or_else(clock::wall);
         let Files {
             config, current, ..
         } = read(directory, environment, now).map_err(BadFiles)?;
@@ -85,6 +89,7 @@ impl Explain {
             kind: source.kind.as_str(),
             mapping: source.mapping.as_ref().map(|mapping| mapping.name.as_str()),
             in_force: &current.in_force,
+            now,
         };
         let (parsed, unusable) = match parse(source.kind, &post) {
             Ok(parsed) => (parsed, None),
@@ -146,6 +151,7 @@ struct Shown<'s> {
     kind: &'static str,
     mapping: Option<&'s str>,
     in_force: &'s InForce,
+    now: Timestamp,
 }
 
 /// One alert as the rules see it.
@@ -157,6 +163,8 @@ struct Alert {
     said: &'static str,
     status: Option<&'static str>,
     explained: Explanation,
+    /// When it is judged.
+    now: Timestamp,
 }
 
 impl Shown<'_> {
@@ -179,12 +187,13 @@ impl Shown<'_> {
             attributes: &attributes,
         };
         let InForce { rules, book } = self.in_force;
-        let explained = explain(rules, book, facts, labels.fingerprint());
+        let explained = explain(rules, book, facts, labels.fingerprint(), self.now);
         Alert {
             annotations: sighting.annotations.clone(),
             said,
             status,
             explained,
+            now: self.now,
             labels,
             attributes,
         }
@@ -193,7 +202,7 @@ impl Shown<'_> {
     fn json(&self, parsed: &Parsed, unusable: Option<&Unusable>) -> Value {
         let alert = |sighting: &Sighting| {
             let alert = self.alert(sighting);
-            let at = |at: Option<crate::domain::time::Timestamp>| at.map(|at| at.to_string());
+            let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
             json!({
                 "fingerprint": alert.labels.fingerprint(),
                 "labels": alert.labels,
@@ -297,7 +306,7 @@ fn alert_text(number: usize, alert: &Alert, times: &str) -> String {
         }
     }
     text.push_str(times);
-    text.push_str(&rules_text(&alert.explained));
+    text.push_str(&rules_text(&alert.explained, alert.now));
     let by = match alert.status {
         Some("firing") => "",
         Some(_resolved) => {
@@ -309,16 +318,23 @@ fn alert_text(number: usize, alert: &Alert, times: &str) -> String {
     text + &verdict_text(&alert.explained.verdict)
 }
 
-fn rules_text(explained: &Explanation) -> String {
+fn rules_text(explained: &Explanation, now: Timestamp) -> String {
     let mut text = String::new();
     let mut not_tried: Vec<&str> = Vec::new();
     for tried in &explained.rules {
         let failing = tried.matchers.iter().filter(|looked| !looked.matches);
         let all = tried.matchers.iter();
-        let (word, looked): (&str, Vec<&Looked>) = match tried.outcome {
-            Match::Decides => ("yes, and decides", all.collect()),
-            Match::Continues => ("yes, and lets later rules go on", all.collect()),
-            Match::NoMatch => ("no", failing.collect()),
+        let (word, looked): (String, Vec<&Looked>) = match tried.outcome {
+            Match::Decides => ("yes, and decides".to_owned(), all.collect()),
+            Match::Continues => ("yes, and lets later rules go on".to_owned(), all.collect()),
+            Match::NoMatch => ("no".to_owned(), failing.collect()),
+            Match::NotActive => {
+                let intervals = tried.active.join(", ");
+                (
+                    format!("no, not active at {now} ({intervals})"),
+                    all.collect(),
+                )
+            }
             Match::NotTried => {
                 not_tried.push(&tried.rule);
                 continue;

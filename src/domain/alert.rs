@@ -396,7 +396,7 @@ pub struct Alert {
     /// Until when it must be heard of, while it is not resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
-    /// The rule set that did not open it.
+    /// The rule set that did not open it, and which of its intervals it was judged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<String>,
 }
@@ -433,14 +433,14 @@ impl Alert {
         name_of(&self.labels)
     }
 
-    /// Whether one more sighting of it firing is a mere repeat, under rules of this revision.
-    pub fn is_heard_again(&self, revision: &str) -> bool {
+    /// Whether one more sighting of it firing is a mere repeat, under rules that stand so.
+    pub fn is_heard_again(&self, standing: impl FnOnce() -> String) -> bool {
         match self.status {
             Status::Pending => true,
             Status::Firing => self
                 .judged_by
                 .as_deref()
-                .is_none_or(|judged| judged == revision),
+                .is_none_or(|judged| judged == standing()),
             Status::Resolved | Status::Stale => false,
         }
     }

@@ -103,6 +103,17 @@ impl Matcher {
         &self.value
     }
 
+    /// The values that fit, where these are texts written out: of `=` its value, of `=~"a|b"` each. None where others may fit.
+    pub fn literals(&self) -> Option<Vec<&str>> {
+        match self.test {
+            Test::Equal => Some(vec![&self.value]),
+            Test::Regex(_) if !self.value.contains(has_meaning) => {
+                Some(self.value.split('|').collect())
+            }
+            Test::Regex(_) | Test::NotEqual | Test::NotRegex(_) => None,
+        }
+    }
+
     /// The attribute this is about, without its `@`; none where it is about a label.
     pub fn attribute(&self) -> Option<&str> {
         self.name.strip_prefix('@')
@@ -172,6 +183,14 @@ impl fmt::Display for Op {
             Self::NotRegex => "!~",
         })
     }
+}
+
+/// Whether a character of an expression stands for more than itself; `|` apart.
+fn has_meaning(c: char) -> bool {
+    matches!(
+        c,
+        '\\' | '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$'
+    )
 }
 
 /// The operator `text` begins with, and what follows it.

@@ -1,12 +1,18 @@
 //! Severity rules: which alerts open which incident, how severe, and what else the incident gets from them.
 
+mod index;
+
 use crate::domain::alert::{Fingerprint, Labels};
 use crate::domain::incident::Flapping;
+use crate::domain::interval::Interval;
 use crate::domain::matcher::Matcher;
 use crate::domain::severity::{Matrix, Severity, SeverityInputs};
 use crate::domain::template::{Facts, Template};
+use crate::domain::time::Timestamp;
 use crate::domain::verification::Plan;
+use index::Index;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The severity where no rule sets one.
@@ -73,6 +79,8 @@ pub struct Rule {
     pub name: String,
     /// All of them must match.
     pub matchers: Vec<Matcher>,
+    /// It matches only in one of these; always, where there is none.
+    pub active: Vec<Arc<Interval>>,
     /// Adds its settings and lets later rules go on.
     pub continues: bool,
     pub settings: Settings,
@@ -81,10 +89,13 @@ pub struct Rule {
 /// All rules, in order. Of one revision, which names its text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleSet {
-    pub rules: Vec<Rule>,
+    rules: Vec<Rule>,
     pub matrix: Matrix,
     /// A hash of what the rules were read from.
     pub revision: String,
+    index: Index,
+    /// Those that rules name, each once.
+    intervals: Vec<Arc<Interval>>,
 }
 
 /// What the rules say of one alert.
@@ -110,10 +121,45 @@ pub struct Opening<'r> {
 }
 
 impl RuleSet {
-    /// First match decides; what rules that continue set before it stays.
-    pub fn judge(&self, facts: Facts<'_>) -> Verdict<'_> {
+    pub fn new(rules: Vec<Rule>, matrix: Matrix, revision: String) -> Self {
+        let mut intervals: Vec<Arc<Interval>> = Vec::new();
+        for interval in rules.iter().flat_map(|rule| &rule.active) {
+            if !intervals.contains(interval) {
+                intervals.push(Arc::clone(interval));
+            }
+        }
+        Self {
+            index: Index::of(&rules),
+            rules,
+            matrix,
+            revision,
+            intervals,
+        }
+    }
+
+    /// All of them, in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// First match decides; what rules that continue set before it stays. Rules that cannot match cost nothing.
+    pub fn judge(&self, facts: Facts<'_>, now: Timestamp) -> Verdict<'_> {
+        self.judge_among(self.index.candidates(&self.rules, facts), facts, now)
+    }
+
+    /// The same by trying every rule.
+    pub fn judge_by_all(&self, facts: Facts<'_>, now: Timestamp) -> Verdict<'_> {
+        self.judge_among(self.rules.iter(), facts, now)
+    }
+
+    fn judge_among<'r>(
+        &'r self,
+        candidates: impl Iterator<Item = &'r Rule>,
+        facts: Facts<'_>,
+        now: Timestamp,
+    ) -> Verdict<'r> {
         let mut matched: Vec<&Rule> = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.matches(facts)) {
+        for rule in candidates.filter(|rule| rule.matches(facts) && rule.is_active(now)) {
             matched.push(rule);
             if !rule.continues {
                 break;
@@ -122,9 +168,20 @@ impl RuleSet {
         self.verdict(matched)
     }
 
-    /// What one rule says by itself, whatever else matches; none where there is no such rule.
+    /// What decides alike: the revision, and which of its intervals `now` lies in. An alert that none of the rules opened is judged
+    /// again when that has changed.
+    pub fn standing(&self, now: Timestamp) -> String {
+        let mut standing = self.revision.clone();
+        for interval in self.intervals.iter().filter(|it| it.contains(now)) {
+            standing.push(' ');
+            standing.push_str(&interval.name);
+        }
+        standing
+    }
+
+    /// What one rule says by itself, whatever else matches and whenever; none where there is no such rule.
     pub fn opening_of(&self, rule: &str) -> Option<Opening<'_>> {
-        let rule = self.rules.iter().find(|known| known.name == rule)?;
+        let rule = self.rules.get(self.index.named(rule)?)?;
         Some(Opening {
             rules: vec![rule],
             matrix: &self.matrix,
@@ -152,6 +209,12 @@ impl RuleSet {
 }
 
 impl Rule {
+    /// Whether one of its intervals has `now`.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.active.is_empty() || self.active.iter().any(|interval| interval.contains(now))
+    }
+
+    /// Whether its matchers fit, whenever that is.
     pub fn matches(&self, facts: Facts<'_>) -> bool {
         self.matchers
             .iter()

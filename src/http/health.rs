@@ -135,7 +135,7 @@ fn check_rules(live: &LiveSite, health: &SharedHealth) -> (bool, Value) {
         .collect();
     let detail = json!({
         "revision": current.in_force.rules.revision,
-        "rules": current.in_force.rules.rules.len(),
+        "rules": current.in_force.rules.rules().len(),
         "loaded_at": view::instant(current.loaded_at),
         "refused": current.refused,
         "replicas": shown,

@@ -79,7 +79,7 @@ pub async fn sources(_actor: Actor, State(live): State<Arc<LiveSite>>) -> Json<V
 /// The rules that are live, in order.
 pub async fn rules(_actor: Actor, State(live): State<Arc<LiveSite>>) -> Json<Value> {
     let rules = Arc::clone(&live.load().in_force.rules);
-    let mut answer = view::list("rules", rules.rules.iter().map(rule).collect(), None);
+    let mut answer = view::list("rules", rules.rules().iter().map(rule).collect(), None);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("revision".to_owned(), json!(rules.revision));
     }
@@ -95,6 +95,7 @@ fn rule(rule: &Rule) -> Value {
     json!({
         "name": rule.name,
         "match": rule.matchers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "active": rule.active.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "action": action,
         "continue": rule.continues,
         "team": rule.settings.team,

@@ -6,7 +6,7 @@ use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{Opening, Rule, RuleSet, Settings, SeverityRule, Verdict};
 use crate::domain::severity::SeverityInputs;
 use crate::domain::template::Facts;
-use crate::domain::time::show_span;
+use crate::domain::time::{Timestamp, show_span};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,9 @@ pub struct Tried {
     pub outcome: Match,
     /// What it looked at; nothing where it was not tried.
     pub matchers: Vec<Looked>,
+    /// The intervals in which it may match; always, where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +38,8 @@ pub enum Match {
     /// Matches, adds its settings, and lets later rules go on.
     Continues,
     NoMatch,
+    /// Its matchers fit, and it is not active at this time.
+    NotActive,
     /// One before it decided.
     NotTried,
 }
@@ -89,14 +94,16 @@ pub fn explain(
     book: &Book,
     facts: Facts<'_>,
     fingerprint: Fingerprint,
+    now: Timestamp,
 ) -> Explanation {
-    let mut tried = Vec::with_capacity(rules.rules.len());
+    let mut tried = Vec::with_capacity(rules.rules().len());
     let mut matched: Vec<&Rule> = Vec::new();
-    for rule in &rules.rules {
+    for rule in rules.rules() {
         let is_decided = matched.last().is_some_and(|last| !last.continues);
         let outcome = match is_decided {
             true => Match::NotTried,
             false if !rule.matches(facts) => Match::NoMatch,
+            false if !rule.is_active(now) => Match::NotActive,
             false if rule.continues => Match::Continues,
             false => Match::Decides,
         };
@@ -109,11 +116,14 @@ pub fn explain(
             outcome,
             matchers: match outcome {
                 Match::NotTried => Vec::new(),
-                Match::Decides | Match::Continues | Match::NoMatch => looked.collect(),
+                Match::Decides | Match::Continues | Match::NoMatch | Match::NotActive => {
+                    looked.collect()
+                }
             },
+            active: rule.active.iter().map(ToString::to_string).collect(),
         });
     }
-    let verdict = match rules.judge(facts) {
+    let verdict = match rules.judge(facts, now) {
         Verdict::Open(opening) => Ruling::Open(Box::new(settled(
             &opening,
             &matched,

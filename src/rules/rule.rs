@@ -4,13 +4,15 @@ use crate::domain::alert::Labels;
 use crate::domain::cron_spec::CronSpec;
 use crate::domain::go_regex::RegexError;
 use crate::domain::incident::Flapping;
+use crate::domain::interval::Interval;
 use crate::domain::matcher::{Matcher, MatcherError, Op};
 use crate::domain::rule::{Action, Rule, Settings};
 use crate::domain::template::{Facts, Template};
 use crate::domain::verification::Plan;
-use crate::rules::{Context, severity};
+use crate::rules::{Context, Intervals, severity};
 use crate::toml_file::nearest::unknown;
 use crate::toml_file::{Section, Value};
+use std::sync::Arc;
 
 const ACTIONS: [(&str, Action); 3] = [
     ("open", Action::Open),
@@ -21,19 +23,26 @@ const ACTIONS: [(&str, Action); 3] = [
 /// Whether the rule matches whatever comes, as far as its text tells.
 pub(super) fn matches_everything(rule: &Rule) -> bool {
     let is_anything = |matcher: &Matcher| matcher.op() == Op::Regex && matcher.value() == ".*";
-    rule.matchers.iter().all(is_anything)
+    rule.active.is_empty() && rule.matchers.iter().all(is_anything)
 }
 
-pub(super) fn read(section: Section<'_>, context: Context<'_>) -> Option<Rule> {
+pub(super) fn read(
+    section: Section<'_>,
+    context: Context<'_>,
+    intervals: Option<&Intervals>,
+) -> Option<Rule> {
     let name = section.required("name").and_then(Value::text);
     let matchers = section.required("match").and_then(matchers);
     let continues = section.get("continue").and_then(Value::boolean);
     let settings = settings(&section, context);
-    section.not_yet("active");
+    let active = section
+        .get("active")
+        .map_or(Some(Vec::new()), |value| active(value, intervals?));
     section.done();
     Some(Rule {
         name: name?,
         matchers: matchers?,
+        active: active.unwrap_or_default(),
         continues: continues.unwrap_or_default(),
         settings,
     })
@@ -166,6 +175,23 @@ fn flapping(section: Section<'_>) -> Option<Flapping> {
         changes: changes?,
         within_ms: u64::try_from(within?.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// One interval, or several any of which will do. What is unknown is told, and nothing is used then.
+fn active(value: Value<'_>, intervals: &Intervals) -> Option<Vec<Arc<Interval>>> {
+    let names = match value.is_string() {
+        true => vec![value],
+        false => value.list()?,
+    };
+    if names.is_empty() {
+        return value.refuse("an interval is wanted, found an empty list".to_owned());
+    }
+    let named = |value: Value<'_>| {
+        let name = known(value, "interval", intervals.by_name.keys())?;
+        intervals.by_name.get(&name)?.clone()
+    };
+    let read: Vec<Option<Arc<Interval>>> = names.into_iter().map(named).collect();
+    read.into_iter().collect()
 }
 
 fn open_after(section: Section<'_>) -> Option<std::time::Duration> {

@@ -114,7 +114,7 @@ pub(crate) fn mature_key(
             .rule
             .as_deref()
             .and_then(|rule| rules.opening_of(rule));
-        let opening = own.or_else(|| opening_by_all(rules, facts_of(&before)));
+        let opening = own.or_else(|| opening_by_all(rules, facts_of(&before), now));
         let mut alert = before.clone();
         alert.status = Status::Firing;
         alert.changed_at = now;

@@ -215,7 +215,7 @@ pub fn tell_alerts(
         let fires = Command::AlertFires {
             fingerprint,
             name: alert.name().to_owned(),
-            severity: severity_by_its_rule(&in_force.rules, &alert),
+            severity: severity_by_its_rule(&in_force.rules, &alert, now),
         };
         let command = match alert.status {
             Status::Firing => fires,

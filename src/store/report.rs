@@ -163,7 +163,7 @@ pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key>
             annotations: &sighting.annotations,
             attributes: &attributes,
         };
-        if let Some(opening) = opening_by_all(&in_force.rules, facts) {
+        if let Some(opening) = opening_by_all(&in_force.rules, facts, now) {
             keys.push(keys::dedup(&opening.dedup_key(facts, fingerprint).key));
         }
     }
@@ -332,9 +332,9 @@ impl Recorder<'_, '_, '_> {
             self.tx.add_to_scope(scope, fingerprint)?;
         }
         match self.tx.read().alert(fingerprint)? {
-            // One that no rule opened is judged again once the rules, or its words, have changed.
+            // One that no rule opened is judged again once the rules, which of them are active, or its words have changed.
             Some(alert)
-                if alert.is_heard_again(&self.in_force.rules.revision)
+                if alert.is_heard_again(|| self.in_force.rules.standing(self.now))
                     && !self.is_opened_by_its_words(&alert, sighting, &attributes) =>
             {
                 self.repeats(fingerprint, &alert, sighting, attributes, outcome)
@@ -365,7 +365,7 @@ impl Recorder<'_, '_, '_> {
         };
         alert.routed != Routed::Open
             && changed
-            && opening_by_all(&self.in_force.rules, facts).is_some()
+            && opening_by_all(&self.in_force.rules, facts, self.now).is_some()
     }
 
     fn attributes(&self, sighting: &Sighting, outcome: Option<Outcome>) -> Labels {
@@ -419,7 +419,7 @@ impl Recorder<'_, '_, '_> {
         let (Some(number), Status::Firing) = (alert.incident, alert.status) else {
             return Ok(());
         };
-        let severity = severity_by_its_rule(&self.in_force.rules, &alert);
+        let severity = severity_by_its_rule(&self.in_force.rules, &alert, self.now);
         self.command(
             number,
             &Command::AlertRejudged {
@@ -477,7 +477,7 @@ impl Recorder<'_, '_, '_> {
             .and_then(|rule| rules.opening_of(rule));
         let opening = match own {
             Some(opening) => opening,
-            None => match rules.judge(facts) {
+            None => match rules.judge(facts, self.now) {
                 Verdict::Open(opening) => opening,
                 // Its rule is gone and no other opens; it stays with its incident all the same.
                 Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted
@@ -542,7 +542,7 @@ impl Recorder<'_, '_, '_> {
         }
         let severity = match opening {
             Some(opening) => opening.severity(facts_of(alert)).0,
-            None => severity_by_its_rule(&self.in_force.rules, alert),
+            None => severity_by_its_rule(&self.in_force.rules, alert, self.now),
         };
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
@@ -638,7 +638,7 @@ impl Recorder<'_, '_, '_> {
         before: Option<&Alert>,
         mut alert: Alert,
     ) -> Result<(), Error> {
-        alert.judged_by = Some(self.in_force.rules.revision.clone());
+        alert.judged_by = Some(self.in_force.rules.standing(self.now));
         let alert = &alert;
         self.tx
             .put_alert(fingerprint, before, alert, Some(Change::Fired), self.now)?;
@@ -900,21 +900,25 @@ pub(crate) fn facts_of(alert: &Alert) -> Facts<'_> {
 }
 
 /// By the rule by which it joined; if that is gone, by all.
-pub(crate) fn severity_by_its_rule(rules: &RuleSet, alert: &Alert) -> Severity {
+pub(crate) fn severity_by_its_rule(rules: &RuleSet, alert: &Alert, now: Timestamp) -> Severity {
     let facts = facts_of(alert);
     let own = alert
         .rule
         .as_deref()
         .and_then(|rule| rules.opening_of(rule));
-    let opening = own.or_else(|| opening_by_all(rules, facts));
+    let opening = own.or_else(|| opening_by_all(rules, facts, now));
     opening.map_or(crate::domain::rule::DEFAULT_SEVERITY, |opening| {
         opening.severity(facts).0
     })
 }
 
 /// What all rules say of an alert, where that opens.
-pub(crate) fn opening_by_all<'r>(rules: &'r RuleSet, facts: Facts<'_>) -> Option<Opening<'r>> {
-    match rules.judge(facts) {
+pub(crate) fn opening_by_all<'r>(
+    rules: &'r RuleSet,
+    facts: Facts<'_>,
+    now: Timestamp,
+) -> Option<Opening<'r>> {
+    match rules.judge(facts, now) {
         Verdict::Open(opening) => Some(opening),
         Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted => None,
     }

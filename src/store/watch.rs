@@ -97,7 +97,7 @@ fn look_at(
 ) -> Result<(), Error> {
     let seen = tx.read().seen(fingerprint)?;
     let seen = seen.unwrap_or_else(|| Seen::first_of(alert));
-    let patience = patience(in_force, alert);
+    let patience = patience(in_force, alert, now);
     match alert.status {
         Status::Resolved => Ok(()),
         Status::Stale => assume(tx, fingerprint, alert, in_force, now),
@@ -180,7 +180,7 @@ fn go_stale(
     now: Timestamp,
 ) -> Result<(), Error> {
     tx.keep_count(fingerprint, before)?;
-    let patience = patience(in_force, before).unwrap_or(ASSUMED_AFTER);
+    let patience = patience(in_force, before, now).unwrap_or(ASSUMED_AFTER);
     let due_at = tx.unserved()?.at(now).plus(patience).rounded_up();
     let mut alert = before.clone();
     alert.status = Status::Stale;
@@ -207,13 +207,13 @@ fn go_stale(
 }
 
 /// How long an alert may fire without being heard of: as its rule has it, else its source, else its kind.
-fn patience(in_force: &InForce, alert: &Alert) -> Option<Duration> {
+fn patience(in_force: &InForce, alert: &Alert, now: Timestamp) -> Option<Duration> {
     let rules = &in_force.rules;
     let own = alert
         .rule
         .as_deref()
         .and_then(|rule| rules.opening_of(rule)?.stale_after());
-    let by_rule = own.or_else(|| opening_by_all(rules, facts_of(alert))?.stale_after());
+    let by_rule = own.or_else(|| opening_by_all(rules, facts_of(alert), now)?.stale_after());
     by_rule.or_else(|| in_force.book.stale_after(&alert.source, &alert.kind))
 }
 
@@ -264,7 +264,7 @@ impl Tx<'_, '_> {
         let unserved = self.unserved()?;
         let patience = match alert.watch {
             Some(_) => None,
-            None => patience(in_force, alert),
+            None => patience(in_force, alert, now),
         };
         let lapses_at = until.map(|until| unserved.at(until));
         let due_at = earliest(lapses_at, patience, unserved.at(now)).map(Served::rounded_up);

@@ -19,6 +19,7 @@ mod database;
 mod disk;
 mod growth;
 mod ingest;
+mod judge;
 mod load;
 mod page;
 mod parse;
@@ -66,6 +67,9 @@ struct Options {
     /// Instead of the comparison: how fast bodies of each kind are read, on one core.
     #[arg(long, group = "mode")]
     parse: bool,
+    /// Instead of the comparison: what judging an alert costs beside ever more rules, on one core.
+    #[arg(long, group = "mode")]
+    judge: bool,
     /// Instead of the comparison: embedded, one and two replicas on `PostgreSQL`, and Alerta on that (it is installed from
     /// `PyPI`).
     #[arg(long, group = "mode")]
@@ -149,6 +153,8 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         resident::run(&setup, alerts(100_000)).await?
     } else if options.parse {
         parse::run(seconds(&options))?
+    } else if options.judge {
+        judge::run(seconds(&options))?
     } else if options.database {
         database::run(&setup, seconds(&options)).await?
     } else if options.growth {

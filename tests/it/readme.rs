@@ -146,7 +146,7 @@ fn the_rules_in_the_readme_are_read_without_a_finding() {
     };
     let loaded = load_texts(&[("rules/example.toml", &text)], context);
     assert_eq!(show(&loaded.findings), "");
-    assert_eq!(loaded.rules.map(|set| set.rules.len()), Some(5));
+    assert_eq!(loaded.rules.map(|set| set.rules().len()), Some(6));
 }
 
 /// What a call prints that stands in a block of the README, run where all its files are, compared with what stands there.

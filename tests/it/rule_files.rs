@@ -10,7 +10,7 @@ use watchkeeper::domain::finding::Finding;
 use watchkeeper::domain::rule::Verdict;
 use watchkeeper::domain::severity::{Matrix, MatrixRow, Severity};
 use watchkeeper::domain::template::Facts;
-use watchkeeper::domain::time::show_span;
+use watchkeeper::domain::time::{Timestamp, show_span};
 use watchkeeper::rules::{Context, LoadedRules, load_builtin, load_dir, load_texts};
 
 /// The built-in configuration with a team and a policy `payments`.
@@ -76,14 +76,12 @@ fn the_contract_s_example_is_read() {
     assert_eq!(
         messages(&loaded),
         [
-            "warning: \"active\" is not yet in effect",
             "warning: \"query\" is not yet in effect",
             "warning: \"inhibit\" is not yet in effect",
-            "warning: \"interval\" is not yet in effect",
         ]
     );
     let set = loaded.rules.expect("only warnings");
-    let [rule] = &set.rules[..] else {
+    let [rule] = set.rules() else {
         panic!("one rule");
     };
     let settings = &rule.settings;
@@ -117,7 +115,11 @@ fn a_verification_is_in_the_zone_of_the_server_where_it_names_none() {
     let set = load_texts(&[("a.toml", text)], context(&config))
         .rules
         .expect("no error");
-    let plan = set.rules[0].settings.verification.as_ref().expect("a plan");
+    let plan = set.rules()[0]
+        .settings
+        .verification
+        .as_ref()
+        .expect("a plan");
     assert_eq!(plan.zone, Tz::Europe__Berlin);
 }
 
@@ -142,7 +144,7 @@ fn files_are_read_in_order_of_name_and_tests_are_not() {
             .expect("no error")
     };
     let set = load();
-    let names: Vec<&str> = set.rules.iter().map(|rule| rule.name.as_str()).collect();
+    let names: Vec<&str> = set.rules().iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(names, ["one", "two", "three"]);
     assert_eq!(load().revision, set.revision);
     write("b.toml", &rule("four"));
@@ -179,7 +181,7 @@ fn judged(labels: &[(&str, &str)], attributes: &[(&str, &str)]) -> String {
         annotations: &Labels::default(),
         attributes: &attributes,
     };
-    match set.judge(facts) {
+    match set.judge(facts, Timestamp::EPOCH) {
         Verdict::Open(opening) => {
             let key = opening.dedup_key(facts, Fingerprint(1)).key;
             format!("{} by {}, {key}", opening.severity(facts).0, opening.rule())

@@ -519,7 +519,7 @@ impl Story {
         let of = in_force.book.policies.values().next();
         self.says(format!(
             "the configuration is edited: {:?} {of:?}",
-            in_force.rules.rules
+            in_force.rules.rules()
         ));
         self.simulation.in_force = in_force;
     }

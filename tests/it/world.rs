@@ -14,7 +14,7 @@ use watchkeeper::domain::oncall::{Book, Contact, DEFAULT_POLICY, Person};
 use watchkeeper::domain::page::{Outcome as PageOutcome, PageKind};
 use watchkeeper::domain::rule::{Rule, RuleSet, Settings, SeverityRule};
 use watchkeeper::domain::schedule::{Layer, Rotation, Schedule};
-use watchkeeper::domain::severity::{Process, Processes, Profile, Severity, Urgency};
+use watchkeeper::domain::severity::{Matrix, Process, Processes, Profile, Severity, Urgency};
 use watchkeeper::domain::template::Template;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::Plan;
@@ -498,17 +498,14 @@ pub(crate) fn rule(name: &str, matchers: &[&str], change: impl FnOnce(&mut Setti
     Rule {
         name: name.to_owned(),
         matchers: matchers.collect(),
+        active: Vec::new(),
         continues: false,
         settings,
     }
 }
 
 pub(crate) fn rule_set(revision: &str, rules: Vec<Rule>) -> RuleSet {
-    RuleSet {
-        rules,
-        revision: revision.to_owned(),
-        ..RuleSet::default()
-    }
+    RuleSet::new(rules, Matrix::default(), revision.to_owned())
 }
 
 /// One rule that takes every alert, SEV1, its key the alert's name, changed as the story wants.

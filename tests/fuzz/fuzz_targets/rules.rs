@@ -8,6 +8,7 @@ use watchkeeper::domain::alert::Labels;
 use watchkeeper::domain::finding::Finding;
 use watchkeeper::domain::rule::Verdict;
 use watchkeeper::domain::template::Facts;
+use watchkeeper::domain::time::Timestamp;
 use watchkeeper::rules::{Context, load_texts};
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
@@ -52,7 +53,7 @@ fuzz_target!(|text: &str| {
         annotations: &labels,
         attributes: &attributes,
     };
-    if let Verdict::Open(opening) = rules.judge(facts) {
+    if let Verdict::Open(opening) = rules.judge(facts, Timestamp::EPOCH) {
         let key = opening.dedup_key(facts, labels.fingerprint());
         assert!(!key.key.is_empty(), "a key is never empty");
         let _severity = opening.severity(facts);

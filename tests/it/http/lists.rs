@@ -208,7 +208,7 @@ fn rules_are_listed_in_order_with_their_revision() {
     assert_eq!(
         api.get("/api/v1/rules").json(),
         json!({ "next": null, "revision": "r1", "rules": [{
-            "name": "all", "match": [], "action": "open", "continue": false, "team": null, "escalation_policy": null,
+            "name": "all", "match": [], "active": [], "action": "open", "continue": false, "team": null, "escalation_policy": null,
         }] })
     );
 }
