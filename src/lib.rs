@@ -208,6 +208,7 @@
 //!   - `rules/cases.rs`: Rule tests as they are written
 //!   - `rules/explain.rs`: Why the rules decide as they do of one alert
 //!   - `rules/interval.rs`: One `[[interval]]`
+//!   - `rules/lint.rs`: What is odd about rules that can be read
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges

@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod explain;
 mod interval;
+mod lint;
 mod rule;
 mod severity;
 
@@ -14,7 +15,7 @@ use crate::domain::severity::Matrix;
 use crate::toml_file::{Node, Place, Report, Section, Value, parse, why_unreadable};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,6 +143,7 @@ fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> Loa
         rules: Vec::new(),
         names: BTreeMap::new(),
         catch_all: None,
+        earlier: lint::Earlier::default(),
     };
     for section in roots() {
         let rules = section
@@ -157,6 +159,7 @@ fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> Loa
         section.done();
     }
     let rules = reader.rules;
+    intervals.warn_of_idle(&rules, &report);
     let rules = (!report.has_errors())
         .then(|| RuleSet::new(rules, context.matrix.clone(), revision(texts)));
     LoadedRules {
@@ -194,6 +197,20 @@ impl Intervals {
     }
 }
 
+impl Intervals {
+    fn warn_of_idle(&self, rules: &[Rule], report: &Report) {
+        let named: BTreeSet<&str> = rules
+            .iter()
+            .flat_map(|rule| rule.active.iter().map(|interval| interval.name.as_str()))
+            .collect();
+        for (name, place) in &self.places {
+            if !report.has_errors() && !named.contains(name.as_str()) {
+                report.warn(place, format!("no rule is active in interval \"{name}\""));
+            }
+        }
+    }
+}
+
 /// What is known of the rules read so far.
 struct Reader<'c> {
     context: Context<'c>,
@@ -203,6 +220,7 @@ struct Reader<'c> {
     names: BTreeMap<String, Place>,
     /// The first rule that matches everything and decides: those after it are never tried.
     catch_all: Option<String>,
+    earlier: lint::Earlier,
 }
 
 impl Reader<'_> {
@@ -222,9 +240,13 @@ impl Reader<'_> {
                 "rule \"{}\" is never tried: rule \"{earlier}\" before it matches everything",
                 rule.name
             ));
-        } else if rule::matches_everything(&rule) && !rule.continues {
+            self.rules.push(rule);
+            return;
+        }
+        if rule::matches_everything(&rule) && !rule.continues {
             self.catch_all = Some(rule.name.clone());
         }
+        lint::rule(value, &rule, &mut self.earlier);
         self.rules.push(rule);
     }
 

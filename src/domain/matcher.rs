@@ -106,11 +106,19 @@ impl Matcher {
     /// The values that fit, where these are texts written out: of `=` its value, of `=~"a|b"` each. None where others may fit.
     pub fn literals(&self) -> Option<Vec<&str>> {
         match self.test {
-            Test::Equal => Some(vec![&self.value]),
-            Test::Regex(_) if !self.value.contains(has_meaning) => {
-                Some(self.value.split('|').collect())
+            Test::Equal | Test::Regex(_) => self.words(),
+            Test::NotEqual | Test::NotRegex(_) => None,
+        }
+    }
+
+    /// The values that it names, also those that must not be: of an expression its alternatives, where these are texts written out.
+    pub fn words(&self) -> Option<Vec<&str>> {
+        match self.test {
+            Test::Equal | Test::NotEqual => Some(vec![&self.value]),
+            Test::Regex(_) | Test::NotRegex(_) => {
+                let is_plain = !self.value.contains(has_meaning);
+                is_plain.then(|| self.value.split('|').collect())
             }
-            Test::Regex(_) | Test::NotEqual | Test::NotRegex(_) => None,
         }
     }
 

@@ -126,6 +126,26 @@ impl Template {
         named.filter(|name| !is_global(name)).collect()
     }
 
+    /// What it looks up of an alert: `labels.service`. What it looks up by a computed name is not among them.
+    pub fn lookups(&self) -> BTreeSet<String> {
+        match &self.form {
+            Form::Plain(pieces) => pieces.iter().filter_map(Piece::lookup).collect(),
+            Form::Full(environment) => {
+                let template = environment.get_template(NAME);
+                let named = template.map(|template| template.undeclared_variables(true));
+                named.into_iter().flatten().collect()
+            }
+        }
+    }
+
+    /// Whether it says the same of every alert, so far as its text tells.
+    pub fn is_constant(&self) -> bool {
+        match &self.form {
+            Form::Plain(pieces) => pieces.iter().all(|piece| piece.lookup().is_none()),
+            Form::Full(_) => self.names().is_empty(),
+        }
+    }
+
     /// What is wrong with it whatever it is given, so far as that shows when it is given nothing: filters and functions are
     /// looked up only then.
     pub fn flaw(&self) -> Option<TemplateError> {
@@ -168,6 +188,15 @@ impl PartialEq for Template {
 }
 
 impl Piece {
+    fn lookup(&self) -> Option<String> {
+        match self {
+            Self::Text(_) => None,
+            Self::Lookup(Set::Labels, name) => Some(format!("labels.{name}")),
+            Self::Lookup(Set::Annotations, name) => Some(format!("annotations.{name}")),
+            Self::Lookup(Set::Attributes, name) => Some(format!("attributes.{name}")),
+        }
+    }
+
     /// What it says by itself.
     fn text(&self) -> &str {
         match self {
