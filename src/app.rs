@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod open;
+pub mod watch;
 
 use crate::clock::{self, Clock};
 use crate::config::Environment;
@@ -31,13 +32,14 @@ use files::{Files, read};
 use open::{clock_of, open_store};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use watch::Watched;
 
 /// How long requests that were taken may still run after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -68,6 +70,12 @@ pub async fn serve(
     options: Options,
     ready: Option<oneshot::Sender<SocketAddr>>,
 ) -> anyhow::Result<()> {
+    let watched = options.config.clone();
+    let watched = watched.map(|config| Watched::new(config, options.environment.clone()));
+    let watched = watched.map(Arc::new);
+    if let Some(watched) = &watched {
+        watched.will_be_read();
+    }
     let read = read(
         options.config.as_deref(),
         &options.environment,
@@ -86,12 +94,21 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
+    let rules = &current.in_force.rules;
+    note_rules(&rules.revision, true);
+    let (revision, n) = (&rules.revision, rules.rules().len());
+    tracing::info!(revision, rules = n, "rules are live");
     let store = open_store(&config.store).await?;
     let links = Arc::new(links(&store, &config.server.public_url).await?);
     let pager = Arc::new(Swapped::new(channels));
     let live = Arc::new(LiveSite::new(current));
     let health = SharedHealth::default();
-    let reload = reloader(options, Arc::clone(&live), Arc::clone(&pager));
+    let reload = reloader(
+        options,
+        watched.clone(),
+        Arc::clone(&live),
+        Arc::clone(&pager),
+    );
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.server.listen))?;
@@ -146,6 +163,9 @@ pub async fn serve(
         clock,
     });
     tasks.spawn(answer(listener, Entrance::new(site), ending.clone()));
+    if let Some(watched) = watched {
+        tasks.spawn(watch(watched, reload.clone(), ending.clone()));
+    }
     tasks.spawn(hear_signals(reload, ending.clone()));
 
     tracing::info!(
@@ -445,10 +465,52 @@ async fn hear_signals(reload: Reload, ending: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
+/// Reads the files again whenever they have changed and nobody writes them any more.
+async fn watch(
+    watched: Arc<Watched>,
+    reload: Reload,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return Ok(()),
+            () = tokio::time::sleep(watch::LOOKS_EVERY) => {}
+        }
+        let (watched, reload) = (Arc::clone(&watched), reload.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            if watched.has_settled() {
+                // What came of it is logged where it is done.
+                let _outcome = reload.run();
+            }
+        });
+        if let Err(error) = looked.await {
+            // Whatever a file did to it, what is live works on.
+            tracing::error!(%error, "looking at the files panicked");
+        }
+    }
+}
+
+/// Which rules are live, as a metric.
+fn note_rules(revision: &str, live: bool) {
+    let info = metrics::gauge!("watchkeeper_rules_info", "revision" => revision.to_owned());
+    info.set(f64::from(u8::from(live)));
+}
+
 /// Builds everything anew from the files, then swaps it; on an error the old stays.
-fn reloader(options: Options, live: Arc<LiveSite>, pager: Arc<Swapped>) -> Reload {
+fn reloader(
+    options: Options,
+    watched: Option<Arc<Watched>>,
+    live: Arc<LiveSite>,
+    pager: Arc<Swapped>,
+) -> Reload {
+    // One at a time: of two that overlap the one that read first could be swapped in last.
+    let turn = Mutex::new(());
     Reload::new(move || {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let now: Timestamp = clock::wall();
+        if let Some(watched) = &watched {
+            watched.will_be_read();
+        }
         match read(options.config.as_deref(), &options.environment, now) {
             Ok(Files {
                 current,
@@ -458,6 +520,8 @@ fn reloader(options: Options, live: Arc<LiveSite>, pager: Arc<Swapped>) -> Reloa
             }) => {
                 let revision = current.in_force.rules.revision.clone();
                 pager.swap(channels);
+                note_rules(&live.load().in_force.rules.revision, false);
+                note_rules(&revision, true);
                 live.swap(current);
                 metrics::counter!("watchkeeper_reloads_total", "result" => "taken").increment(1);
                 tracing::info!(revision, "the files were read again and are live");

@@ -109,6 +109,11 @@ pub fn default_directory() -> Option<PathBuf> {
         .find(|directory| directory.is_dir())
 }
 
+/// The files of a directory that are read, whether they are there or not.
+pub fn files_of(directory: &Path) -> [PathBuf; 2] {
+    [WATCHKEEPER_FILE, ONCALL_FILE].map(|file| directory.join(file))
+}
+
 /// Reads the files of a directory, each of which may be missing, with the environment over them. Without a directory: the built-in defaults.
 pub fn load(directory: Option<&Path>, environment: &Environment) -> Loaded {
     let report = Report::default();

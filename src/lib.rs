@@ -54,6 +54,7 @@
 //! - `app.rs`: Wiring and life cycle
 //!   - `app/files.rs`: What is on disk, read as one
 //!   - `app/open.rs`: Opening the store that the configuration names, embedded or on a database
+//!   - `app/watch.rs`: Whether the files have changed
 //! - `cli.rs`: The command line
 //!   - `cli/check.rs`: `check`
 //!   - `cli/client.rs`: Talking to a running daemon

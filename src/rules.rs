@@ -90,13 +90,18 @@ pub fn load_builtin(context: Context<'_>) -> LoadedRules {
     load_texts(&[(BUILT_IN_NAME, BUILT_IN)], context)
 }
 
+/// The files of a directory that are read, in order.
+pub fn rule_files_of(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = std::fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
+    paths.retain(|path| is_rule_file(path));
+    paths.sort();
+    Ok(paths)
+}
+
 fn rule_files(directory: &Path, report: &Report) -> Vec<PathBuf> {
-    let listed = std::fs::read_dir(directory).and_then(|entries| {
-        entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<Vec<_>, _>>()
-    });
-    let mut paths = match listed {
+    match rule_files_of(directory) {
         Ok(paths) => paths,
         Err(error) => {
             let place = Place::of_file(&directory.display().to_string());
@@ -106,10 +111,7 @@ fn rule_files(directory: &Path, report: &Report) -> Vec<PathBuf> {
             );
             Vec::new()
         }
-    };
-    paths.retain(|path| is_rule_file(path));
-    paths.sort();
-    paths
+    }
 }
 
 fn is_rule_file(path: &Path) -> bool {

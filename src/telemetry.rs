@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 29] = [
+pub const METRICS: [(&str, Kind, &str); 30] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -145,6 +145,11 @@ pub const METRICS: [(&str, Kind, &str); 29] = [
         "watchkeeper_reload_refused",
         Kind::Gauge,
         "1 while the files on disk have errors and the old ones are live",
+    ),
+    (
+        "watchkeeper_rules_info",
+        Kind::Gauge,
+        "1 for the revision of the rules that are live, 0 for those that were",
     ),
     (
         "watchkeeper_reloads_total",

@@ -76,12 +76,15 @@ pub async fn sources(_actor: Actor, State(live): State<Arc<LiveSite>>) -> Json<V
     Json(view::list("sources", items.collect(), None))
 }
 
-/// The rules that are live, in order.
+/// The rules that are live, in order, and what is wrong with the files where they were not taken.
 pub async fn rules(_actor: Actor, State(live): State<Arc<LiveSite>>) -> Json<Value> {
-    let rules = Arc::clone(&live.load().in_force.rules);
+    let current = live.load();
+    let rules = &current.in_force.rules;
     let mut answer = view::list("rules", rules.rules().iter().map(rule).collect(), None);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("revision".to_owned(), json!(rules.revision));
+        answer.insert("loaded_at".to_owned(), view::instant(current.loaded_at));
+        answer.insert("refused".to_owned(), json!(current.refused));
     }
     Json(answer)
 }

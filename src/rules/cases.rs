@@ -93,12 +93,7 @@ pub fn files_of(rules: &Path) -> Result<Vec<PathBuf>, std::io::Error> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let mut paths = std::fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>, std::io::Error>>()?;
-    paths.retain(|path| super::is_rule_file(path));
-    paths.sort();
-    Ok(paths)
+    super::rule_files_of(&folder)
 }
 
 /// Reads test files, in the order given.

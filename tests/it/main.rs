@@ -36,6 +36,7 @@ mod full;
 mod golden;
 mod heartbeats;
 mod hostile;
+mod hot_reload;
 mod house;
 mod http;
 mod ingest;

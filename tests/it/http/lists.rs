@@ -207,7 +207,7 @@ fn rules_are_listed_in_order_with_their_revision() {
     let mut api = Api::new();
     assert_eq!(
         api.get("/api/v1/rules").json(),
-        json!({ "next": null, "revision": "r1", "rules": [{
+        json!({ "next": null, "revision": "r1", "loaded_at": "2026-03-02T09:00:00.000Z", "refused": null, "rules": [{
             "name": "all", "match": [], "active": [], "action": "open", "continue": false, "team": null, "escalation_policy": null,
         }] })
     );
