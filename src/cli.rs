@@ -8,6 +8,7 @@ mod incident;
 mod oncall;
 mod rules;
 mod serve;
+mod silence;
 mod store;
 
 use crate::config::{Environment, default_directory};
@@ -48,6 +49,9 @@ enum Command {
     /// What a running daemon could not use, and that it reads it again
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Silences of a running daemon: mute alerts for a span
+    #[command(subcommand)]
+    Silence(silence::Silence),
     /// Who is on call
     #[command(subcommand)]
     Oncall(oncall::Oncall),
@@ -127,6 +131,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Rules(rules) => rules.run(directory.as_deref(), &environment),
         Command::Incident(incident) => incident.run(&environment),
         Command::DeadLetters(letters) => letters.run(&environment),
+        Command::Silence(silence) => silence.run(&environment),
         Command::Oncall(oncall) => oncall.run(&environment),
         Command::Store(store) => store.run(directory.as_deref(), &environment),
     }

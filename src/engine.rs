@@ -9,14 +9,15 @@ pub mod replicas;
 use crate::domain::incident::Command;
 use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::oncall::Book;
+use crate::domain::rule::RuleSet;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::audit::Violation;
 use crate::engine::replicas::Shown;
 use crate::store::engine::Class;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
-    Error, Failure, InForce, Reader, Store, Tx, heartbeats, lists, pending, quarantine, seen_clock,
-    served, unrefused, watch,
+    Error, Failure, InForce, Reader, Store, Tx, heartbeats, lists, muting, pending, quarantine,
+    seen_clock, served, silences, unrefused, watch,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -40,6 +41,9 @@ const DUE_AT_ONCE: usize = 256;
 
 /// Looks at the due index in one step: an incident that stays due cannot hold the step for ever.
 const LOOKS_MAX: usize = 10_000;
+
+/// Upkeep of inhibitions after a change of the rules, in one step: escalations come in between.
+const UPKEEP_MAX: usize = 10;
 
 /// A wall clock that is off by more than this was set, and did not drift.
 const JUMP: i64 = 60_000;
@@ -121,6 +125,8 @@ pub struct Engine {
     was_unserving: bool,
     /// The book by which heartbeats are waited for.
     armed_by: Option<Arc<Book>>,
+    /// The rules by which inhibitions are followed.
+    inhibits_by: Option<Arc<RuleSet>>,
     audited: Option<Duration>,
     audit_every: Duration,
     swept: Option<Duration>,
@@ -141,6 +147,7 @@ impl Engine {
             serving_kept: None,
             was_unserving: false,
             armed_by: None,
+            inhibits_by: None,
             audited: None,
             audit_every: AUDIT_EVERY,
             swept: None,
@@ -174,6 +181,7 @@ impl Engine {
         self.watch_clock(in_force, at)?;
         self.keep_serving(at)?;
         self.arm_heartbeats(in_force, at.now)?;
+        self.arm_inhibitions(in_force)?;
         let mut look = self.look(at.now)?;
         if look.is_silent(at.now) {
             self.look_while_due(watch::next_due, watch::look, in_force, at.now)?;
@@ -185,6 +193,10 @@ impl Engine {
         }
         if look.matures(at.now) {
             self.open_matured(in_force, at.now)?;
+            look = self.look(at.now)?;
+        }
+        if look.mutes(at.now) {
+            self.look_at_muting(in_force, at.now)?;
             look = self.look(at.now)?;
         }
         if look.is_due(at.now) {
@@ -221,6 +233,8 @@ impl Engine {
                 matures_at: pending::next_due(reader)?,
                 watched_at: watch::next_due(reader)?,
                 beats_at: heartbeats::next_due(reader)?,
+                mutes_at: muting::next_due(reader)?,
+                has_upkeep: muting::has_upkeep(reader)?,
                 shouts: quarantined.iter().any(|(_, of)| of.is_due(now)),
                 shout_at: quarantined.iter().filter_map(|(_, of)| of.shout_at).min(),
                 has_untold: quarantine::untold_alerts(reader, &numbers)?.is_some(),
@@ -343,6 +357,7 @@ impl Engine {
                 }
                 pending::shift(tx, by_ms)?;
                 quarantine::shift(tx, by_ms)?;
+                silences::clock_was_set(tx, to)?;
                 served::clock_was_set(tx, to, by_ms)
             }))?;
             jump.others_moved = true;
@@ -435,6 +450,56 @@ impl Engine {
             unrefused(
                 self.store
                     .transact_blocking(Class::Engine, move |tx| look(tx, &its, now)),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Inhibitions are followed as the rules have them now.
+    fn arm_inhibitions(&mut self, in_force: &InForce) -> Result<(), Error> {
+        let is_same = |armed: &Arc<RuleSet>| Arc::ptr_eq(armed, &in_force.rules);
+        if self.inhibits_by.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        let has_changed = self
+            .inhibits_by
+            .as_ref()
+            .is_none_or(|armed| armed.inhibitions != in_force.rules.inhibitions);
+        if has_changed {
+            let rules = Arc::clone(&in_force.rules);
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| muting::arm(tx, &rules)),
+            )?;
+        }
+        self.inhibits_by = Some(Arc::clone(&in_force.rules));
+        Ok(())
+    }
+
+    /// Silences that start or end, causes that began or ended.
+    fn look_at_muting(&self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        for _ in 0..UPKEEP_MAX {
+            if !self.store.read(muting::has_upkeep)? {
+                break;
+            }
+            let its = in_force.clone();
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| muting::keep_up(tx, &its)),
+            )?;
+        }
+        for _ in 0..LOOKS_MAX {
+            if self
+                .store
+                .read(muting::next_due)?
+                .is_none_or(|due| due > now)
+            {
+                break;
+            }
+            let its = in_force.clone();
+            unrefused(
+                self.store
+                    .transact_blocking(Class::Engine, move |tx| muting::look(tx, &its, now)),
             )?;
         }
         Ok(())
@@ -628,6 +693,8 @@ impl Engine {
             look.matures_at,
             look.watched_at,
             look.beats_at,
+            look.mutes_at,
+            look.has_upkeep.then_some(now),
             look.shout_at,
         ];
         // By then audit and sweep are due again.
@@ -645,6 +712,10 @@ struct Look {
     watched_at: Option<Timestamp>,
     /// The first heartbeat must have been heard of.
     beats_at: Option<Timestamp>,
+    /// The first silence starts or ends, or there are incidents to be looked at.
+    mutes_at: Option<Timestamp>,
+    /// Alerts are to be entered for inhibitions that are new.
+    has_upkeep: bool,
     shout_at: Option<Timestamp>,
     /// People are to be paged for what is in quarantine.
     shouts: bool,
@@ -661,6 +732,10 @@ impl Look {
 
     fn misses(&self, now: Timestamp) -> bool {
         self.beats_at.is_some_and(|at| at <= now)
+    }
+
+    fn mutes(&self, now: Timestamp) -> bool {
+        self.has_upkeep || self.mutes_at.is_some_and(|at| at <= now)
     }
 
     fn is_silent(&self, now: Timestamp) -> bool {

@@ -22,13 +22,16 @@ pub mod ping;
 pub mod problem;
 pub mod reload;
 mod signature;
+pub mod silences;
 pub mod vendors;
 pub mod view;
 
 use crate::clock::Clock;
+use crate::domain::rule::RuleSet;
 use crate::domain::time::Timestamp;
 use crate::engine::SharedHealth;
 use crate::engine::link::Links;
+use crate::http::api_v2::{alerts, only};
 use crate::http::auth::Access;
 use crate::http::commands::asks;
 use crate::http::confirm::Confirmer;
@@ -50,6 +53,13 @@ pub struct Site(Arc<Parts>);
 impl Site {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+}
+
+impl Site {
+    /// The rules that are live.
+    pub(crate) fn rules(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.live.load().in_force.rules)
     }
 }
 
@@ -171,6 +181,11 @@ fn router(site: Site) -> Router {
             "/alerts/{fingerprint}/resolve",
             post(commands::resolve_alone),
         )
+        .route("/silences", get(silences::list).post(silences::add))
+        .route(
+            "/silences/{id}",
+            get(silences::show).delete(silences::expire),
+        )
         .route("/changes", get(changes::list))
         .route("/heartbeats", get(ping::list))
         .route("/dead-letters", get(dead_letters::list))
@@ -188,6 +203,29 @@ fn router(site: Site) -> Router {
         )
         .route("/reload", post(reload::reload))
         .route("/backup", post(health::backup));
+    let alertmanager = Router::new()
+        .route("/status", only(get(api_v2::status), "[GET]"))
+        .route("/receivers", only(get(alerts::receivers), "[GET]"))
+        .route(
+            "/alerts",
+            only(get(alerts::list).post(api_v2::take_alerts), "[POST,GET]"),
+        )
+        .route("/alerts/groups", only(get(alerts::groups), "[GET]"))
+        .route(
+            "/silences",
+            only(
+                get(api_v2::silences::list).post(api_v2::silences::set),
+                "[POST,GET]",
+            ),
+        )
+        .route(
+            "/silence/{id}",
+            only(
+                get(api_v2::silences::show).delete(api_v2::silences::expire),
+                "[DELETE,GET]",
+            ),
+        )
+        .fallback(api_v2::answer::not_found);
     let router = Router::new()
         .route(
             "/hooks/{source}",
@@ -208,8 +246,9 @@ fn router(site: Site) -> Router {
                 .put(ping::opsgenie)
                 .patch(ping::opsgenie),
         )
-        .route("/api/v2/alerts", post(api_v2::alerts))
-        .route("/api/v2/status", get(api_v2::status))
+        .nest("/api/v2", alertmanager)
+        .route("/-/healthy", get(api_v2::healthy))
+        .route("/-/ready", get(api_v2::ready))
         .route("/v2/enqueue", post(vendors::enqueue))
         .route("/v2/change/enqueue", post(vendors::enqueue_change))
         .route("/v2/alerts", get(opsgenie::list).post(vendors::create))

@@ -65,6 +65,7 @@
 //!   - `cli/rules.rs`: `rules`
 //!     - `cli/rules/test.rs`: `rules test`
 //!   - `cli/serve.rs`: `serve`
+//!   - `cli/silence.rs`: `silence`
 //!   - `cli/store.rs`: `store`
 //! - `clock.rs`: The only reader of the clocks
 //! - `config.rs`: Configuration
@@ -112,11 +113,13 @@
 //!     - `domain/incident/event.rs`: What happened to an incident
 //!     - `domain/incident/flapping.rs`: Flapping
 //!     - `domain/incident/members.rs`: The alerts of an incident
+//!     - `domain/incident/muting.rs`: Muting of one incident
 //!     - `domain/incident/outputs.rs`: Which outputs an incident has, and the exact list of what is missing before it goes on or closes
 //!     - `domain/incident/paging.rs`: Paging of one incident
 //!     - `domain/incident/timeline.rs`: An incident's log in words
 //!     - `domain/incident/verify.rs`: Verification of one incident
 //!   - `domain/interval.rs`: Intervals
+//!   - `domain/inhibition.rs`: Inhibition
 //!   - `domain/mapping.rs`: How any JSON becomes alerts, as an operator wrote it down
 //!     - `domain/mapping/nested.rs`: Where texts lie in a body that are JSON themselves
 //!     - `domain/mapping/path.rs`: Paths into what was posted
@@ -135,6 +138,7 @@
 //!   - `domain/secret.rs`: Secrets
 //!   - `domain/severity.rs`: Severity, from SEV1 (worst) to SEV5, and the process that each severity asks for
 //!   - `domain/signature.rs`: Signatures of what senders post
+//!   - `domain/silence.rs`: Silences
 //!   - `domain/source.rs`: Sources
 //!   - `domain/template.rs`: Templates of rules and mappings
 //!   - `domain/time.rs`: Instants and spans
@@ -147,6 +151,9 @@
 //! - `http.rs`: The HTTP face
 //!   - `http/acknowledge.rs`: The page behind an acknowledge link
 //!   - `http/api_v2.rs`: What Prometheus and amtool ask of an Alertmanager
+//!     - `http/api_v2/alerts.rs`: Alerts as an Alertmanager lists them
+//!     - `http/api_v2/answer.rs`: What an Alertmanager answers where nothing else is to be said
+//!     - `http/api_v2/silences.rs`: Silences as an Alertmanager takes and lists them
 //!   - `http/auth.rs`: Who may do what
 //!   - `http/body.rs`: Bodies
 //!   - `http/changes.rs`: Changes, as a list
@@ -167,6 +174,7 @@
 //!   - `http/problem.rs`: Errors as answers
 //!   - `http/reload.rs`: Reading the files again
 //!   - `http/signature.rs`: Whether what was posted is signed as its source signs
+//!   - `http/silences.rs`: Silences
 //!   - `http/vendors.rs`: The addresses of `PagerDuty` and Opsgenie
 //!   - `http/view.rs`: What is answered
 //! - `ingest.rs`: What senders say, read into sightings
@@ -210,6 +218,7 @@
 //!   - `rules/explain.rs`: Why the rules decide as they do of one alert
 //!   - `rules/interval.rs`: One `[[interval]]`
 //!   - `rules/lint.rs`: What is odd about rules that can be read
+//!   - `rules/inhibit.rs`: One `[[inhibit]]`
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges
@@ -234,6 +243,8 @@
 //!   - `store/letters.rs`: Dead letters that are read again after a fix
 //!   - `store/lists.rs`: Pages of lists, newest first, with a cursor
 //!   - `store/memory.rs`: The engine of tests and simulations
+//!   - `store/muting.rs`: Which alerts are muted, and which incidents
+//!     - `store/muting/again.rs`: What of muting is to be looked at again
 //!   - `store/outbox.rs`: The outbox follows the log
 //!   - `store/overlay.rs`: Sorted changes laid over a state
 //!   - `store/pending.rs`: Keys whose alerts fire and have not met their rule's `open.after`, and the incident of a key
@@ -260,6 +271,7 @@
 //!   - `store/rows.rs`: Records that a writer asks for again and again
 //!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
 //!   - `store/served.rs`: The time in which reports could come in
+//!   - `store/silences.rs`: Silences as they are kept
 //!   - `store/sled.rs`: The embedded engine
 //!     - `store/sled/apply.rs`: The applier
 //!     - `store/sled/keep.rs`: The keeper

@@ -2,12 +2,14 @@
 
 pub mod cases;
 pub mod explain;
+mod inhibit;
 mod interval;
 mod lint;
 mod rule;
 mod severity;
 
 use crate::domain::finding::Finding;
+use crate::domain::inhibition::Inhibition;
 use crate::domain::interval::Interval;
 use crate::domain::oncall::Book;
 use crate::domain::rule::{Rule, RuleSet};
@@ -143,6 +145,7 @@ fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> Loa
         context,
         intervals: has_all.then_some(&intervals),
         rules: Vec::new(),
+        inhibitions: Vec::new(),
         names: BTreeMap::new(),
         catch_all: None,
         earlier: lint::Earlier::default(),
@@ -155,15 +158,23 @@ fn read_all(texts: &[(&str, &str)], context: Context<'_>, report: Report) -> Loa
         for rule in rules {
             reader.read(rule);
         }
-        section.not_yet("inhibit");
+        let inhibitions = section
+            .get("inhibit")
+            .and_then(Value::list)
+            .unwrap_or_default();
+        let read = inhibitions
+            .into_iter()
+            .filter_map(|value| value.section().and_then(inhibit::read));
+        reader.inhibitions.extend(read);
         // Read above.
         let _read = section.get("interval");
         section.done();
     }
-    let rules = reader.rules;
+    let (rules, inhibitions) = (reader.rules, reader.inhibitions);
     intervals.warn_of_idle(&rules, &report);
-    let rules = (!report.has_errors())
-        .then(|| RuleSet::new(rules, context.matrix.clone(), revision(texts)));
+    let rules = (!report.has_errors()).then(|| {
+        RuleSet::new(rules, context.matrix.clone(), revision(texts)).inhibiting(inhibitions)
+    });
     LoadedRules {
         rules,
         findings: report.into_findings(),
@@ -219,6 +230,7 @@ struct Reader<'c> {
     /// None where a file could not be read: it may have those that are missing.
     intervals: Option<&'c Intervals>,
     rules: Vec<Rule>,
+    inhibitions: Vec<Inhibition>,
     names: BTreeMap<String, Place>,
     /// The first rule that matches everything and decides: those after it are never tried.
     catch_all: Option<String>,

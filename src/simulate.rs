@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::domain::alert::{Fingerprint, Labels, Outcome, Run, Said, Sighting, Signal};
 use crate::domain::incident::{Ask, Incident};
 use crate::domain::page::{Message, Outcome as PageOutcome};
+use crate::domain::silence::Silence;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::deliver::message;
 use crate::engine::link::Links;
@@ -21,6 +22,7 @@ use crate::store::engine::{Class, Engine as StoreEngine};
 use crate::store::intake::record;
 use crate::store::memory::MemoryEngine;
 use crate::store::report::{Recorded, Report};
+use crate::store::silences::{self, Unset, Wanted};
 use crate::store::sweep::Retention;
 use crate::store::{Error, Failure, InForce, Store, unrefused};
 use std::fmt;
@@ -226,6 +228,25 @@ impl Simulation {
         let answer = self.store.transact_blocking(Class::Engine, move |tx| {
             resolve_alert(tx, number, fingerprint, &reason, &caller)
         });
+        self.run()?;
+        answer
+    }
+
+    /// Makes a silence, or changes one.
+    pub fn silence(&mut self, wanted: Wanted) -> Result<Silence, Failure<Unset>> {
+        let now = self.now();
+        let answer = self
+            .store
+            .transact_blocking(Class::Engine, move |tx| silences::set(tx, wanted, now));
+        self.run()?;
+        answer
+    }
+
+    pub fn expire_silence(&mut self, id: &str) -> Result<Silence, Failure<Unset>> {
+        let (id, now) = (id.to_owned(), self.now());
+        let answer = self
+            .store
+            .transact_blocking(Class::Engine, move |tx| silences::expire(tx, &id, now));
         self.run()?;
         answer
     }

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod letters;
 pub mod lists;
 pub mod memory;
+pub mod muting;
 pub mod pending;
 pub mod postgres;
 pub mod quarantine;
@@ -25,6 +26,7 @@ pub mod replicas;
 pub mod report;
 pub mod seen_clock;
 pub mod served;
+pub mod silences;
 
 pub mod sled;
 pub mod sweep;
@@ -45,9 +47,11 @@ pub use crate::store::error::Error;
 pub use crate::store::read::Reader;
 pub use crate::store::tx::Tx;
 
+use crate::domain::alert::Fingerprint;
 use crate::domain::incident::Incident;
 use crate::domain::oncall::{Book, Overrides};
 use crate::domain::rule::RuleSet;
+use crate::domain::silence::Silence;
 use crate::store::engine::{Class, Engine, Hint, Keep, Key, Stage, Status, job};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -317,6 +321,10 @@ struct Cached {
     staged: BTreeMap<u64, Arc<Incident>>,
     /// The exceptions of all schedules, as of the last number given to one.
     overrides: Option<(u64, Arc<Overrides>)>,
+    /// The silences that had not ended, as of how often any was changed.
+    silences: Option<(u64, Arc<Vec<Silence>>)>,
+    /// Of incidents an alert that was not muted when it was last looked at. Whoever uses it looks again.
+    witnesses: BTreeMap<u64, Fingerprint>,
 }
 
 impl Cache {
@@ -342,6 +350,29 @@ impl Cache {
         self.lock().overrides = Some((last, Arc::clone(overrides)));
     }
 
+    /// The same of silences.
+    pub(crate) fn silences(&self, changed: u64) -> Option<Arc<Vec<Silence>>> {
+        let cached = self.lock();
+        let known = cached.silences.as_ref().filter(|(of, _)| *of == changed);
+        known.map(|(_, silences)| Arc::clone(silences))
+    }
+
+    pub(crate) fn keep_silences(&self, changed: u64, silences: &Arc<Vec<Silence>>) {
+        self.lock().silences = Some((changed, Arc::clone(silences)));
+    }
+
+    pub(crate) fn witness(&self, number: u64) -> Option<Fingerprint> {
+        self.lock().witnesses.get(&number).copied()
+    }
+
+    pub(crate) fn keep_witness(&self, number: u64, of: Fingerprint) {
+        let mut cached = self.lock();
+        cached.witnesses.insert(number, of);
+        if cached.witnesses.len() > CACHED_MAX {
+            cached.witnesses.pop_first();
+        }
+    }
+
     /// What a job left, for the next ones of its group.
     pub(crate) fn stage(&self, changed: &[Arc<Incident>]) {
         let mut cached = self.lock();
@@ -357,6 +388,7 @@ impl Cache {
         let mut cached = self.lock();
         cached.staged.clear();
         cached.overrides = None;
+        cached.silences = None;
     }
 
     /// What was durable may be so no longer.

@@ -399,6 +399,9 @@ pub struct Alert {
     /// The rule set that did not open it, and which of its intervals it was judged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<String>,
+    /// The cause because of which it has no incident: it is judged anew once none inhibits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<Fingerprint>,
 }
 
 /// Until when an alert must be heard of.
@@ -428,6 +431,11 @@ pub enum Routed {
 }
 
 impl Alert {
+    /// It fires, or nobody knows that it does not.
+    pub fn is_live(&self) -> bool {
+        matches!(self.status, Status::Firing | Status::Stale)
+    }
+
     /// Its name, for titles and timelines.
     pub fn name(&self) -> &str {
         name_of(&self.labels)

@@ -9,6 +9,7 @@ mod ask;
 mod decide;
 mod flapping;
 mod members;
+mod muting;
 mod outputs;
 mod paging;
 mod timeline;
@@ -18,6 +19,7 @@ pub use crate::domain::incident::command::{Ask, Command, Refusal, Resolution};
 pub use crate::domain::incident::event::{Entry, Event};
 pub use crate::domain::incident::flapping::Flapping;
 pub use crate::domain::incident::members::{Counts, Member, Members};
+pub use crate::domain::incident::muting::Mute;
 pub use crate::domain::incident::outputs::Given;
 pub use crate::domain::incident::paging::{Live, LiveState, Paging};
 pub use crate::domain::incident::timeline::describe;
@@ -90,6 +92,8 @@ pub struct Incident {
     /// Clear only once `contained` is given: it has no alerts, or a person reopened it.
     clear_by_word: bool,
     pub acknowledged: Option<Acknowledgement>,
+    /// What mutes its alerts, and since when; also while none of them fires, until it is clear.
+    muted: Option<Mute>,
     pub paging: Arc<Paging>,
     pub roles: BTreeMap<Role, String>,
     pub given: BTreeMap<Output, Given>,
@@ -296,6 +300,7 @@ impl Incident {
             changes: flapping::Changes::default(),
             clear_by_word: by_person,
             acknowledged: None,
+            muted: None,
             paging: Arc::default(),
             roles: BTreeMap::new(),
             given: BTreeMap::new(),

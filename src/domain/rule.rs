@@ -4,6 +4,7 @@ mod index;
 
 use crate::domain::alert::{Fingerprint, Labels};
 use crate::domain::incident::Flapping;
+use crate::domain::inhibition::Inhibition;
 use crate::domain::interval::Interval;
 use crate::domain::matcher::Matcher;
 use crate::domain::severity::{Matrix, Severity, SeverityInputs};
@@ -91,6 +92,7 @@ pub struct Rule {
 pub struct RuleSet {
     rules: Vec<Rule>,
     pub matrix: Matrix,
+    pub inhibitions: Vec<Inhibition>,
     /// A hash of what the rules were read from.
     pub revision: String,
     index: Index,
@@ -132,8 +134,17 @@ impl RuleSet {
             index: Index::of(&rules),
             rules,
             matrix,
+            inhibitions: Vec::new(),
             revision,
             intervals,
+        }
+    }
+
+    /// The same, with causes that mute others.
+    pub fn inhibiting(self, inhibitions: Vec<Inhibition>) -> Self {
+        Self {
+            inhibitions,
+            ..self
         }
     }
 

@@ -1,10 +1,15 @@
 //! What Prometheus and amtool ask of an Alertmanager: alerts are posted as they are posted there, and answered as they are answered there.
 
+pub mod alerts;
+pub mod answer;
+pub mod silences;
+
 use crate::domain::source::Kind;
 use crate::http::Site;
 use crate::http::auth::{Actor, Admission, Role, Source};
 use crate::http::body;
 use crate::http::gate::{Wrong, client};
+use crate::http::health;
 use crate::http::hooks::{record_parsed, refuse};
 use crate::http::params::Path;
 use crate::http::problem::Problem;
@@ -14,16 +19,36 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What is shown as the configuration: the one receiver that there is.
-const ORIGINAL: &str = "route:\n  receiver: watchkeeper\nreceivers:\n- name: watchkeeper\n";
+const ORIGINAL: &str = "route:\n  receiver: watchkeeper\n  group_by:\n  - alertname\nreceivers:\n- name: watchkeeper\n";
+
+/// Other methods are refused in Alertmanager's words; it does not answer `HEAD` either.
+pub(super) fn only(routes: MethodRouter<Site>, allowed: &'static str) -> MethodRouter<Site> {
+    let refuse = move |method: Method| async move { answer::not_allowed(&method, allowed) };
+    routes.head(refuse).fallback(refuse)
+}
+
+/// `GET /-/healthy`.
+pub async fn healthy() -> &'static str {
+    "OK"
+}
+
+/// `GET /-/ready`: as `/readyz` says.
+pub async fn ready(State(site): State<Site>) -> Response {
+    match health::is_ready(&site) {
+        true => "OK".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response(),
+    }
+}
 
 /// `POST /api/v2/alerts`: the source is told by the credentials that the request shows.
-pub async fn alerts(State(site): State<Site>, request: Request) -> Response {
+pub async fn take_alerts(State(site): State<Site>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let kind = Kind::Alertmanager;
     let live = site.live.load();
@@ -87,7 +112,7 @@ async fn take(
     if let Some(found) = other_media_type(&head.headers) {
         let message =
             format!("unsupported media type {found:?}, only [application/json] are allowed");
-        return coded(StatusCode::UNSUPPORTED_MEDIA_TYPE, 415, &message);
+        return answer::coded(StatusCode::UNSUPPORTED_MEDIA_TYPE, 415, &message);
     }
     match take_or(site, name, source, body).await {
         Ok(answer) => answer,
@@ -111,7 +136,11 @@ async fn take_or(
     let now = site.clock.now();
     if body.bytes.is_empty() {
         let message = "alerts in body is required";
-        return Ok(coded(StatusCode::UNPROCESSABLE_ENTITY, REQUIRED, message));
+        return Ok(answer::coded(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            REQUIRED,
+            message,
+        ));
     }
     let (name_of_form, form) = postable::FORM;
     let query = [(name_of_form.to_owned(), form.to_owned())];
@@ -131,8 +160,8 @@ async fn take_or(
         }
     };
     match record_parsed(site, name, source, source.kind, &post, postable.parsed).await {
-        Ok(_taken) => Ok(answer(&postable.faults)),
-        Err(problem) if problem.code() == StatusCode::BAD_REQUEST => Ok(answer(&postable.faults)),
+        Ok(_taken) => Ok(said(&postable.faults)),
+        Err(problem) if problem.code() == StatusCode::BAD_REQUEST => Ok(said(&postable.faults)),
         Err(problem) => Err(problem),
     }
 }
@@ -141,13 +170,13 @@ async fn take_or(
 const REQUIRED: u16 = 602;
 
 /// Alerts that were sound are taken, whatever is said of the others.
-fn answer(faults: &[Fault]) -> Response {
+fn said(faults: &[Fault]) -> Response {
     let missing = faults.iter().find_map(|fault| match fault {
         Fault::NoLabels(n) => Some(format!("{n}.labels in body is required")),
         Fault::Form(_) | Fault::Alert(_) => None,
     });
     if let Some(message) = missing {
-        return coded(StatusCode::UNPROCESSABLE_ENTITY, REQUIRED, &message);
+        return answer::coded(StatusCode::UNPROCESSABLE_ENTITY, REQUIRED, &message);
     }
     let form = faults.iter().find_map(|fault| match fault {
         Fault::Form(why) => Some(why),
@@ -169,12 +198,7 @@ fn answer(faults: &[Fault]) -> Response {
 
 fn unread(why: &str) -> Response {
     let message = format!("parsing alerts body from \"\" failed, because {why}");
-    coded(StatusCode::BAD_REQUEST, 400, &message)
-}
-
-fn coded(status: StatusCode, code: u16, message: &str) -> Response {
-    let said = json!({ "code": code, "message": message });
-    (status, Json(said)).into_response()
+    answer::coded(StatusCode::BAD_REQUEST, 400, &message)
 }
 
 /// The media type of a body that is not said to be JSON.

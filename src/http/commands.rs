@@ -72,6 +72,11 @@ impl FromRequestParts<Site> for Commander {
 }
 
 impl Commander {
+    /// Whose token it shows.
+    pub(super) fn token(&self) -> Option<String> {
+        self.actor.token.clone()
+    }
+
     pub fn caller(self, by: Option<&str>) -> Result<Caller, Problem> {
         Ok(Caller {
             by: self.actor.acts_as(by)?,
@@ -116,7 +121,7 @@ async fn do_ask(
     shown(store, &incident, now).await
 }
 
-fn text(name: &str, text: String) -> Result<String, Problem> {
+pub(super) fn text(name: &str, text: String) -> Result<String, Problem> {
     if text.trim().is_empty() {
         return Err(
             Problem::bad_request(format!("{name} wants a text, found none"))

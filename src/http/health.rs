@@ -52,12 +52,7 @@ pub async fn readyz(
     State(live): State<Arc<LiveSite>>,
     State(clock): State<Clock>,
 ) -> (StatusCode, Json<Value>) {
-    let checks = [
-        ("store", check_store(&store)),
-        ("engine", check_engine(&health, clock.moment())),
-        ("audit", check_audit(&health)),
-        ("rules", check_rules(&live, &health)),
-    ];
+    let checks = checks(&store, &health, &live, &clock);
     let is_ready = checks.iter().all(|(_, (ok, _))| *ok);
     let detail: serde_json::Map<String, Value> = checks
         .into_iter()
@@ -69,6 +64,23 @@ pub async fn readyz(
         StatusCode::SERVICE_UNAVAILABLE
     };
     (code, Json(json!({ "ready": is_ready, "checks": detail })))
+}
+
+/// The same without why.
+pub(super) fn is_ready(site: &Site) -> bool {
+    let checks = checks(&site.store, &site.health, &site.live, &site.clock);
+    checks.iter().all(|(_, (ok, _))| *ok)
+}
+
+type Check = (&'static str, (bool, Value));
+
+fn checks(store: &Store, health: &SharedHealth, live: &LiveSite, clock: &Clock) -> [Check; 4] {
+    [
+        ("store", check_store(store)),
+        ("engine", check_engine(health, clock.moment())),
+        ("audit", check_audit(health)),
+        ("rules", check_rules(live, health)),
+    ]
 }
 
 fn check_store(store: &Store) -> (bool, Value) {

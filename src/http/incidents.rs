@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::domain::alert::Fingerprint;
 use crate::domain::incident::Incident;
 use crate::domain::phase::Phase;
+use crate::domain::rule::RuleSet;
 use crate::domain::severity::Severity;
 use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
@@ -12,7 +13,7 @@ use crate::http::params::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Site, view};
 use crate::store::changes;
-use crate::store::lists::{self, IncidentFilter};
+use crate::store::lists::{self, IncidentFilter, Listed};
 use crate::store::{Reader, Store};
 use axum::Json;
 use axum::extract::State;
@@ -203,17 +204,26 @@ pub async fn alerts(
     _actor: Actor,
     Path(number): Path<u64>,
     Query(query): Query<PartQuery>,
-    State(store): State<Store>,
+    State(site): State<Site>,
 ) -> Result<Json<Value>, Problem> {
-    let after = query
-        .cursor
-        .map(|cursor| read_fingerprint(&cursor))
-        .transpose()?;
+    let after = match query.cursor {
+        None => None,
+        Some(cursor) => match lists::read_member_cursor(&cursor) {
+            Some(after) => Some(after),
+            None => return Err(Problem::bad_request(format!("bad cursor \"{cursor}\""))),
+        },
+    };
     let limit = limit(query.limit)?;
-    let page = store
-        .look(move |reader| match reader.head(number)? {
-            Some(_) => lists::alerts_of(reader, number, after, limit).map(Some),
-            None => Ok(None),
+    let (rules, now) = (site.rules(), site.clock.now());
+    let page = site
+        .store
+        .look(move |reader| {
+            if reader.head(number)?.is_none() {
+                return Ok(None);
+            }
+            let mut page = lists::alerts_of(reader, number, after, limit)?;
+            page.items = with_muting(reader, page.items, &rules, now)?;
+            Ok(Some(page))
         })
         .await?;
     let page = page.ok_or_else(|| no_such(number))?;
@@ -222,6 +232,18 @@ pub async fn alerts(
         page.items.iter().map(view::alert).collect(),
         page.next,
     )))
+}
+
+/// The same alerts with what mutes them now.
+pub(super) fn with_muting(
+    reader: &Reader<'_>,
+    items: Vec<Listed>,
+    rules: &RuleSet,
+    now: Timestamp,
+) -> Result<Vec<Listed>, crate::store::Error> {
+    let each = items.into_iter();
+    each.map(|listed| listed.with_muting(reader, rules, now))
+        .collect()
 }
 
 pub async fn pages(

@@ -4,10 +4,10 @@ use crate::clock::Clock;
 use crate::domain::alert::Status;
 use crate::domain::rule::{Action, Rule};
 use crate::http::auth::Actor;
-use crate::http::incidents::limit;
+use crate::http::incidents::{limit, with_muting};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::{LiveSite, view};
+use crate::http::{LiveSite, Site, view};
 use crate::store::Store;
 use crate::store::lists;
 use axum::Json;
@@ -27,7 +27,7 @@ pub struct AlertQuery {
 /// Alerts by their last change, newest first.
 pub async fn alerts(
     _actor: Actor,
-    State(store): State<Store>,
+    State(site): State<Site>,
     Query(query): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit(query.limit)?;
@@ -38,8 +38,14 @@ pub async fn alerts(
             None => return Err(Problem::bad_request(format!("bad cursor \"{cursor}\""))),
         },
     };
-    let page = store
-        .look(move |reader| lists::alerts(reader, query.status, before, limit))
+    let (rules, now) = (site.rules(), site.clock.now());
+    let page = site
+        .store
+        .look(move |reader| {
+            let mut page = lists::alerts(reader, query.status, before, limit)?;
+            page.items = with_muting(reader, page.items, &rules, now)?;
+            Ok(page)
+        })
         .await?;
     Ok(Json(view::list(
         "alerts",
@@ -51,7 +57,7 @@ pub async fn alerts(
 pub async fn alert(
     _actor: Actor,
     Path(fingerprint): Path<String>,
-    State(store): State<Store>,
+    State(site): State<Site>,
 ) -> Result<Json<Value>, Problem> {
     let fingerprint =
         fingerprint
@@ -59,8 +65,15 @@ pub async fn alert(
             .map_err(|error: crate::domain::alert::NotAFingerprint| {
                 Problem::bad_request(error.to_string())
             })?;
-    let listed = store
-        .look(move |reader| lists::listed(reader, fingerprint))
+    let (rules, now) = (site.rules(), site.clock.now());
+    let listed = site
+        .store
+        .look(move |reader| {
+            let listed = lists::listed(reader, fingerprint)?;
+            listed
+                .map(|listed| listed.with_muting(reader, &rules, now))
+                .transpose()
+        })
         .await?;
     let listed =
         listed.ok_or_else(|| Problem::not_found(format!("there is no alert {fingerprint}")))?;

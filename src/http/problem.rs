@@ -5,6 +5,7 @@ use crate::domain::phase::Output;
 use crate::store::commands::Refused;
 use crate::store::error::chain;
 use crate::store::letters::Unreplayed;
+use crate::store::silences::Unset;
 use crate::store::wish::Unmet;
 use crate::store::{Error, Failure};
 use axum::Json;
@@ -220,6 +221,21 @@ impl From<Failure<Unmet>> for Problem {
     }
 }
 
+impl From<Failure<Unset>> for Problem {
+    fn from(failure: Failure<Unset>) -> Self {
+        let why = match failure {
+            Failure::Store(error) => return Self::from(&*error),
+            Failure::Refused(why) => why,
+        };
+        let detail = why.to_string();
+        match why {
+            Unset::NoSuchSilence(_) => Self::not_found(detail),
+            Unset::Unfit(_) => Self::bad_request(detail).at("$.ends_at"),
+            Unset::TooMany => Self::new(StatusCode::CONFLICT, detail),
+        }
+    }
+}
+
 impl From<Failure<Unreplayed>> for Problem {
     fn from(failure: Failure<Unreplayed>) -> Self {
         match failure {
@@ -252,6 +268,7 @@ impl From<Refused> for Problem {
                 | Refusal::NotClosed { .. }
                 | Refusal::KeyTaken { .. }
                 | Refusal::Clear { .. }
+                | Refusal::Muted { .. }
                 | Refusal::NoNextPhase
                 | Refusal::NotWaivable { .. }
                 | Refusal::ReachesNobody { .. } => Self::new(StatusCode::CONFLICT, detail),

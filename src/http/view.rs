@@ -2,7 +2,7 @@
 
 use crate::domain::change::Change;
 use crate::domain::change::related::Related;
-use crate::domain::incident::event::{Entry, Remark, Waiver};
+use crate::domain::incident::event::{Entry, MutedBy, Remark, Waiver};
 use crate::domain::incident::{Incident, Verification, describe};
 use crate::domain::oncall::Book;
 use crate::domain::phase::Output;
@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
 use crate::store::lists::Listed;
 use crate::store::records::{DeadLetter, PageRecord, Replayed};
+use crate::store::silences;
 use serde_json::{Value, json};
 
 /// An instant as it is answered: RFC 3339, UTC, milliseconds.
@@ -75,7 +76,9 @@ pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
             "stale": counts.stale,
             "received": received,
         },
-        "muted": false,
+        "muted": incident.is_muted(),
+        "muted_since": instant_or_null(incident.mute().map(|mute| mute.since)),
+        "muted_by": incident.mute().iter().flat_map(|mute| &mute.by).map(muted_by).collect::<Vec<_>>(),
         "flapping": incident.is_flapping(),
         "next": next(incident, now),
         "given": given(incident),
@@ -88,6 +91,15 @@ pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
         "failed_verifications": incident.failed_windows.iter().map(verification).collect::<Vec<_>>(),
         "changed_at": instant(incident.changed_at),
     })
+}
+
+fn muted_by(by: &MutedBy) -> Value {
+    match by {
+        MutedBy::Silence { id, by, reason } => json!({ "silence": id, "by": by, "reason": reason }),
+        MutedBy::Inhibition { fingerprint, name } => {
+            json!({ "inhibited_by": fingerprint, "name": name })
+        }
+    }
 }
 
 /// Where it goes next, and what is missing before.
@@ -176,8 +188,30 @@ pub fn alert(listed: &Listed) -> Value {
         "last_received_at": instant_or_null(Some(listed.seen.last_at)),
         "received": listed.seen.received,
         "incident": alert.incident,
+        "silenced_by": listed.muting.silenced_by,
+        "inhibited_by": listed.muting.inhibited_by,
         "rule": alert.rule,
         "routed": alert.routed,
+    })
+}
+
+pub fn silence(listed: &silences::Listed, now: Timestamp) -> Value {
+    let silence = &listed.silence;
+    let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
+    json!({
+        "id": silence.id,
+        "state": silence.state(now),
+        "matchers": matchers,
+        "by": silence.created_by,
+        "token": silence.token,
+        "reason": silence.comment,
+        "starts_at": instant(silence.starts_at),
+        "ends_at": instant(silence.ends_at),
+        "updated_at": instant(silence.updated_at),
+        "expires_soon": silence.expires_soon(now),
+        "forgotten": listed.is_forgotten(now),
+        "muted_at": instant_or_null(listed.muted_at),
+        "incidents": listed.mutes,
     })
 }
 

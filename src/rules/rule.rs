@@ -87,7 +87,7 @@ fn settings(section: &Section<'_>, context: Context<'_>) -> Settings {
     }
 }
 
-fn matchers(value: Value<'_>) -> Option<Vec<Matcher>> {
+pub(super) fn matchers(value: Value<'_>) -> Option<Vec<Matcher>> {
     let items = value.list()?;
     if items.is_empty() {
         value.warn("an empty list matches every alert");

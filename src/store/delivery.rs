@@ -122,7 +122,7 @@ fn claim_one(
     }
     if let Some(why) = page.dropped.clone() {
         // Its delivery died after it was dropped.
-        page.state = PageState::Dropped;
+        page.state = page.unwanted();
         page.next_at = None;
         page.dropped = Some(why);
         tx.put_page(number, Some(&before), &page);
@@ -214,7 +214,7 @@ fn end_attempt(
         ),
         Outcome::Rejected { why } => (PageState::Failed, None, AttemptOutcome::Failed, why.clone()),
         Outcome::Retry { why, .. } if page.dropped.is_some() => {
-            (PageState::Dropped, None, AttemptOutcome::Retry, why.clone())
+            (page.unwanted(), None, AttemptOutcome::Retry, why.clone())
         }
         Outcome::Retry { after, why } => match next_attempt(made, first, *after, seed, now) {
             Some(at) => (

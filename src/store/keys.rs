@@ -36,6 +36,8 @@ const HEARTBEAT: u8 = b'N';
 const HEARTBEAT_DUE: u8 = b'h';
 const CHANGE: u8 = b'G';
 const CHANGE_AT: u8 = b'g';
+const SILENCE: u8 = b'Y';
+const MUTING: u8 = b'y';
 
 /// Tables of which the same few records are asked for by most transactions.
 pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
@@ -59,6 +61,7 @@ pub(crate) const WORK: &[u8] = &[
     WATCH,
     HEARTBEAT,
     HEARTBEAT_DUE,
+    MUTING,
 ];
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
@@ -107,6 +110,10 @@ pub(crate) fn meta(name: &str) -> Key {
 
 pub(crate) fn alert(fingerprint: Fingerprint) -> Key {
     key(ALERT, &[&fingerprint.0.to_be_bytes()])
+}
+
+pub(crate) fn all_alerts() -> Key {
+    key(ALERT, &[])
 }
 
 /// How often an alert was received: small, written at each repeat.
@@ -470,6 +477,143 @@ pub(crate) fn read_change_at(key: &[u8]) -> Option<(Timestamp, ChangeId)> {
     const INSTANT: usize = 9;
     let id: [u8; 16] = key.get(INSTANT + 8..)?.try_into().ok()?;
     Some((instant_at(key, INSTANT)?, ChangeId(id)))
+}
+
+/// A silence, by its id.
+pub(crate) fn silence(id: &str) -> Key {
+    key(SILENCE, &[b"s", id.as_bytes()])
+}
+
+/// When a silence last muted something.
+pub(crate) fn silence_muted(id: &str) -> Key {
+    key(SILENCE, &[b"m", id.as_bytes()])
+}
+
+/// Silences by their ends.
+pub(crate) fn silence_ends(at: Timestamp, id: &str) -> Key {
+    key(MUTING, &[b"e", &instant(at), id.as_bytes()])
+}
+
+pub(crate) fn all_silence_ends() -> Key {
+    key(MUTING, &[b"e"])
+}
+
+/// Where a silence starts or ends that has yet to: then it is looked at.
+pub(crate) fn silence_alarm(at: Timestamp, id: &str) -> Key {
+    key(MUTING, &[b"a", &instant(at), id.as_bytes()])
+}
+
+pub(crate) fn all_silence_alarms() -> Key {
+    key(MUTING, &[b"a"])
+}
+
+/// The instant and the id of such a key.
+pub(crate) fn read_silence_at(key: &[u8]) -> Option<(Timestamp, String)> {
+    const INSTANT: usize = 2;
+    let id = std::str::from_utf8(key.get(INSTANT + 8..)?).ok()?;
+    Some((instant_at(key, INSTANT)?, id.to_owned()))
+}
+
+/// The alerts of one inhibition that have the same values: causes, and effects of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bucket {
+    pub(crate) inhibition: u64,
+    pub(crate) equal: u64,
+}
+
+impl Bucket {
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let parts = self.inhibition.to_be_bytes().into_iter();
+        bytes
+            .iter_mut()
+            .zip(parts.chain(self.equal.to_be_bytes()))
+            .for_each(|(to, from)| *to = from);
+        bytes
+    }
+}
+
+/// Whether a cause is an effect of the same inhibition, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fits {
+    One,
+    Both,
+}
+
+/// A cause of a bucket; those that fit one side come first.
+pub(crate) fn cause(of: Bucket, fits: Fits, fingerprint: Fingerprint) -> Key {
+    let mut key = causes_that_fit(of, fits);
+    key.extend_from_slice(&fingerprint.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn causes_that_fit(of: Bucket, fits: Fits) -> Key {
+    key(
+        MUTING,
+        &[b"c", &of.bytes(), &[u8::from(fits == Fits::Both)]],
+    )
+}
+
+pub(crate) fn causes(of: Bucket) -> Key {
+    key(MUTING, &[b"c", &of.bytes()])
+}
+
+/// An effect of a bucket.
+pub(crate) fn effect(of: Bucket, fingerprint: Fingerprint) -> Key {
+    key(MUTING, &[b"t", &of.bytes(), &fingerprint.0.to_be_bytes()])
+}
+
+pub(crate) fn effects(of: Bucket) -> Key {
+    key(MUTING, &[b"t", &of.bytes()])
+}
+
+/// Where all causes, and all effects, of all inhibitions are.
+pub(crate) fn all_sides() -> [Key; 2] {
+    [key(MUTING, &[b"c"]), key(MUTING, &[b"t"])]
+}
+
+/// The inhibition of the key of a cause or an effect, and the prefix of all that are its.
+pub(crate) fn inhibition_of(of: &[u8]) -> Option<(u64, Key)> {
+    let prefix = of.get(..10)?;
+    Some((last_number(prefix)?, Key::from_slice(prefix)))
+}
+
+/// A bucket in which a cause began or ended: its effects are to be looked at.
+pub(crate) fn stirred(of: Bucket) -> Key {
+    key(MUTING, &[b"q", &of.bytes()])
+}
+
+pub(crate) fn all_stirred() -> Key {
+    key(MUTING, &[b"q"])
+}
+
+/// The bucket of such a key.
+pub(crate) fn read_stirred(key: &[u8]) -> Option<Bucket> {
+    Some(Bucket {
+        inhibition: last_number(key.get(..10)?)?,
+        equal: last_number(key.get(..18)?)?,
+    })
+}
+
+/// An alert that has no incident because of a cause.
+pub(crate) fn held(cause: Fingerprint, fingerprint: Fingerprint) -> Key {
+    let mut key = held_by(cause);
+    key.extend_from_slice(&fingerprint.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn held_by(cause: Fingerprint) -> Key {
+    key(MUTING, &[b"h", &cause.0.to_be_bytes()])
+}
+
+pub(crate) fn all_held() -> Key {
+    key(MUTING, &[b"h"])
+}
+
+/// Cause and alert of such a key.
+pub(crate) fn read_held(key: &[u8]) -> Option<(Fingerprint, Fingerprint)> {
+    let cause = last_number(key.get(..10)?)?;
+    Some((Fingerprint(cause), last_number(key).map(Fingerprint)?))
 }
 
 #[cfg(test)]

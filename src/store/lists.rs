@@ -1,15 +1,19 @@
 //! Pages of lists, newest first, with a cursor; bounded work for each answer.
 
 use crate::domain::alert::{Alert, Fingerprint, Status};
+use crate::domain::incident::Member;
 use crate::domain::phase::Phase;
+use crate::domain::rule::RuleSet;
 use crate::domain::severity::Severity;
 use crate::domain::time::Timestamp;
 use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::keys;
 use crate::store::letters::shortened;
+use crate::store::muting::{self, Muting, muting};
 use crate::store::read::Reader;
 use crate::store::records::{DeadLetter, Head, OneOrMore, PageState, Seen, Transition};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Records that are read at once, where reading them one by one would take long.
@@ -209,6 +213,21 @@ pub struct Listed {
     pub fingerprint: Fingerprint,
     pub alert: Alert,
     pub seen: Seen,
+    /// By what it is muted, where that was asked.
+    pub muting: Muting,
+}
+
+impl Listed {
+    /// The same with what mutes it now.
+    pub fn with_muting(
+        mut self,
+        reader: &Reader<'_>,
+        rules: &RuleSet,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        self.muting = muting(reader, rules, self.fingerprint, &self.alert, now)?;
+        Ok(self)
+    }
 }
 
 /// Alerts by their last change, newest first; the cursor is that of the page before.
@@ -266,11 +285,14 @@ fn foresee_alerts(
     reader.foresee(&foreseen.collect::<Vec<Key>>())
 }
 
-/// The alerts of an incident, in order of their fingerprints, after one.
+/// Where a page of the alerts of an incident ended: at one of its own, or at one that this one holds back.
+pub type MemberCursor = (Fingerprint, Option<Fingerprint>);
+
+/// The alerts of an incident, in order of their fingerprints; behind each those that have no incident because of it.
 pub fn alerts_of(
     reader: &Reader<'_>,
     incident: u64,
-    after: Option<Fingerprint>,
+    after: Option<MemberCursor>,
     limit: usize,
 ) -> Result<Page<Listed>, Error> {
     let mut page = Page {
@@ -280,20 +302,84 @@ pub fn alerts_of(
     let Some(incident) = reader.incident(incident)? else {
         return Ok(page);
     };
-    let wanted = incident.members.after(after, limit.saturating_add(1));
-    let wanted: Vec<Fingerprint> = wanted.map(|(fingerprint, _member)| fingerprint).collect();
-    foresee_alerts(reader, wanted.iter().copied())?;
-    for fingerprint in wanted {
-        if page.items.len() >= limit {
-            page.next = page
-                .items
-                .last()
-                .map(|last: &Listed| last.fingerprint.to_string());
+    let most = limit.saturating_add(1);
+    let mut found: Vec<MemberCursor> = Vec::new();
+    if let Some((member, held)) = after {
+        let more = muting::held_by(reader, member, held, most)?;
+        found.extend(more.into_iter().map(|held| (member, Some(held))));
+    }
+    let members = incident
+        .members
+        .after(after.map(|(member, _)| member), most);
+    for (member, _) in members {
+        if found.len() >= most {
             break;
         }
+        found.push((member, None));
+        let held = muting::held_by(reader, member, None, most - found.len())?;
+        found.extend(held.into_iter().map(|held| (member, Some(held))));
+    }
+    if found.len() > limit {
+        found.truncate(limit);
+        page.next = found.last().map(|(member, held)| match held {
+            Some(held) => format!("{member}-{held}"),
+            None => member.to_string(),
+        });
+    }
+    let wanted = found
+        .into_iter()
+        .map(|(member, held)| held.unwrap_or(member));
+    let wanted: Vec<Fingerprint> = wanted.collect();
+    foresee_alerts(reader, wanted.iter().copied())?;
+    for fingerprint in wanted {
         page.items.extend(listed(reader, fingerprint)?);
     }
     Ok(page)
+}
+
+/// Reads the cursor of the alerts of an incident.
+pub fn read_member_cursor(text: &str) -> Option<MemberCursor> {
+    match text.split_once('-') {
+        Some((member, held)) => Some((member.parse().ok()?, Some(held.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
+    }
+}
+
+/// All alerts that are not resolved: those of open incidents, and of the others those that changed last, at most `most`.
+pub fn live_alerts(reader: &Reader<'_>, most: usize) -> Result<Vec<Listed>, Error> {
+    let mut wanted: BTreeSet<Fingerprint> = BTreeSet::new();
+    let open = open_incidents(reader)?;
+    for number in foreseeing(reader, &open) {
+        let Some(incident) = reader.readable_incident(number?) else {
+            continue;
+        };
+        let members = incident.members.after(None, usize::MAX);
+        let live = members.filter(|(_, member)| *member != Member::Resolved);
+        wanted.extend(live.map(|(fingerprint, _)| fingerprint));
+    }
+    let all = keys::all_changed();
+    let mut n = 0;
+    reader.scan_keys(&all, &keys::after(&all), Order::Reverse, &mut |key| {
+        n += 1;
+        wanted.extend(keys::last_number(key).map(Fingerprint));
+        Ok(match n < LOOKED_AT_MAX {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    })?;
+    let wanted: Vec<Fingerprint> = wanted.into_iter().collect();
+    let mut live: Vec<Listed> = Vec::new();
+    for some in wanted.chunks(LOOKED_AT_TOGETHER) {
+        foresee_alerts(reader, some.iter().copied())?;
+        for fingerprint in some {
+            let found = listed(reader, *fingerprint)?;
+            live.extend(found.filter(|listed| listed.alert.status != Status::Resolved));
+            if live.len() >= most {
+                return Ok(live);
+            }
+        }
+    }
+    Ok(live)
 }
 
 pub fn listed(reader: &Reader<'_>, fingerprint: Fingerprint) -> Result<Option<Listed>, Error> {
@@ -305,6 +391,7 @@ pub fn listed(reader: &Reader<'_>, fingerprint: Fingerprint) -> Result<Option<Li
         fingerprint,
         seen: seen.unwrap_or_else(|| Seen::first_of(&alert)),
         alert,
+        muting: Muting::default(),
     }))
 }
 

@@ -23,7 +23,8 @@ pub(crate) fn follow(
             | Event::Exhausted { pages, .. }
             | Event::Paged { pages }
             | Event::Told { pages, .. } => issue(tx, number, pages, entry.at),
-            Event::PagesDropped { serials, why } => drop_pages(tx, number, serials, why)?,
+            Event::PagesDropped { serials, why } => drop_pages(tx, number, serials, why, false)?,
+            Event::PagesMuted { serials, why } => drop_pages(tx, number, serials, why, true)?,
             Event::Hastened { serial } => hasten(tx, number, *serial, entry.at)?,
             Event::AlertJoined { .. } | Event::AlertFired { .. } if may_hold => {
                 release_held(tx, incident)?;
@@ -50,21 +51,29 @@ pub(crate) fn issue(tx: &mut Tx<'_, '_>, number: u64, pages: &[PageIssue], at: T
             first_attempt_at: None,
             held: false,
             dropped: None,
+            muted: false,
         };
         tx.put_page(number, None, &page);
     }
 }
 
 /// One that is being sent ends when its attempt does: the provider may have it already.
-fn drop_pages(tx: &mut Tx<'_, '_>, number: u64, serials: &[u32], why: &str) -> Result<(), Error> {
+fn drop_pages(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    serials: &[u32],
+    why: &str,
+    muted: bool,
+) -> Result<(), Error> {
     for serial in serials {
         let Some(before) = tx.read().page(number, *serial)? else {
             continue;
         };
         let mut page = before.clone();
         page.dropped = Some(why.to_owned());
+        page.muted = muted;
         if page.state == PageState::Waiting {
-            page.state = PageState::Dropped;
+            page.state = page.unwanted();
             page.next_at = None;
         }
         tx.put_page(number, Some(&before), &page);

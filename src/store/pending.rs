@@ -6,7 +6,7 @@ use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
 use crate::store::error::Error;
 use crate::store::records::{Change, Pending};
-use crate::store::report::{Target, facts_of, join, opening_by_all};
+use crate::store::report::{Target, facts_of, held_by, join, opening_by_all};
 use crate::store::tx::Tx;
 use crate::store::{Failure, InForce, keys, quarantine};
 use std::ops::ControlFlow;
@@ -122,6 +122,17 @@ pub(crate) fn mature_key(
         match opening {
             Some(opening) => {
                 let target = tx.target(key, now)?;
+                if let Some(cause) = held_by(tx, &alert, *fingerprint, target, in_force)? {
+                    alert.held_by = Some(cause);
+                    tx.put_alert(
+                        *fingerprint,
+                        Some(&before),
+                        &alert,
+                        Some(Change::Changed),
+                        now,
+                    )?;
+                    continue;
+                }
                 let joined = join(
                     tx,
                     &alert,

@@ -4,6 +4,7 @@ use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::incident::{Entry, Incident};
 use crate::domain::oncall::Overrides;
 use crate::domain::schedule::Override;
+use crate::domain::silence::Silence;
 use crate::store::Cache;
 use crate::store::engine::{Key, Order, Reads};
 use crate::store::error::Error;
@@ -14,9 +15,13 @@ use crate::store::records::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// The count of changes of silences.
+pub(crate) const SILENCES_CHANGED: &str = "silence";
 
 /// What a scan of decoded records calls for each.
 type EachRecord<'e, T> = dyn FnMut(&[u8], T) -> Result<ControlFlow<()>, Error> + 'e;
@@ -230,6 +235,36 @@ impl<'a> Reader<'a> {
             },
         )?;
         Ok(overrides)
+    }
+
+    /// The silences that have not ended, in order of their ids; some may have meanwhile. Kept in memory as long as none is
+    /// changed: every transaction asks.
+    pub fn silences(&self) -> Result<Arc<Vec<Silence>>, Error> {
+        let changed: u64 = self.get(&keys::meta(SILENCES_CHANGED))?.unwrap_or(0);
+        if changed == 0 {
+            return Ok(Arc::default());
+        }
+        if let Some(known) = self.cache.silences(changed) {
+            return Ok(known);
+        }
+        let silences = Arc::new(self.read_silences()?);
+        self.cache.keep_silences(changed, &silences);
+        Ok(silences)
+    }
+
+    /// By what they have yet to do: a silence that has ended has nothing.
+    fn read_silences(&self) -> Result<Vec<Silence>, Error> {
+        let all = keys::all_silence_alarms();
+        let mut ids: BTreeSet<String> = BTreeSet::new();
+        self.scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
+            ids.extend(keys::read_silence_at(key).map(|(_, id)| id));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut silences = Vec::with_capacity(ids.len());
+        for id in ids {
+            silences.extend(self.get::<Silence>(&keys::silence(&id))?);
+        }
+        Ok(silences)
     }
 
     /// Incidents that could not be stepped.

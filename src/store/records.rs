@@ -221,6 +221,27 @@ pub struct PageRecord {
     /// Why no further attempt is wanted, where one was under way when it was dropped.
     #[serde(default)]
     pub dropped: Option<String>,
+    /// That it is muted is why.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub muted: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl PageRecord {
+    /// How it ends once nobody wants it any more.
+    pub(crate) fn unwanted(&self) -> PageState {
+        match self.muted {
+            true => PageState::Muted,
+            false => PageState::Dropped,
+        }
+    }
 }
 
 /// Something received that could not be used.

@@ -10,6 +10,7 @@ use crate::domain::escalation::EscalationPolicy;
 use crate::domain::heartbeat::{KIND, Ping};
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
 use crate::domain::incident::{Ask, Command, Resolution};
+use crate::domain::inhibition::Sides;
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
@@ -19,6 +20,7 @@ use crate::store::changes;
 use crate::store::engine::Key;
 use crate::store::error::Error;
 use crate::store::heartbeats::{Heard, beat};
+use crate::store::muting::inhibited_by;
 use crate::store::pending::mature_key;
 use crate::store::records::{Change, CountedRun, DeadLetter};
 use crate::store::tx::Tx;
@@ -87,7 +89,7 @@ pub(crate) fn record_once(
     }
     let mut checks: BTreeMap<Fingerprint, Vec<(&Sighting, Outcome, &Run)>> = BTreeMap::new();
     let mut order: Vec<Fingerprint> = Vec::new();
-    for sighting in &report.sightings {
+    for sighting in recorder.causes_first() {
         let fingerprint = sighting.labels.fingerprint();
         match &sighting.said {
             Said::Signal(Signal::Firing | Signal::FiringUntil(_)) => {
@@ -178,7 +180,26 @@ fn until(sighting: &Sighting) -> Option<Timestamp> {
     }
 }
 
-impl Recorder<'_, '_, '_> {
+impl<'r> Recorder<'r, '_, '_> {
+    /// What was seen, in its order; but what may inhibit comes before what it may inhibit, in whichever order both were sent.
+    fn causes_first(&self) -> Vec<&'r Sighting> {
+        let mut all: Vec<&Sighting> = self.report.sightings.iter().collect();
+        let inhibitions = &self.in_force.rules.inhibitions;
+        if !inhibitions.is_empty() && all.len() > 1 {
+            all.sort_by_cached_key(|sighting| {
+                let attributes = self.attributes(sighting, None);
+                let sides = Sides {
+                    labels: &sighting.labels,
+                    attributes: &attributes,
+                };
+                let is_cause = inhibitions.iter().any(|of| of.is_cause(sides));
+                let is_effect = inhibitions.iter().any(|of| of.is_effect(sides));
+                (!is_cause, is_effect)
+            });
+        }
+        all
+    }
+
     /// All results of one check in one report: the worst counts, and one that could not run hides none that did.
     fn check(
         &mut self,
@@ -456,6 +477,7 @@ impl Recorder<'_, '_, '_> {
             pending_key: None,
             watch: None,
             judged_by: None,
+            held_by: None,
         };
         let rules = std::sync::Arc::clone(&self.in_force.rules);
         let of_incident = match before.and_then(|before| before.incident) {
@@ -513,6 +535,12 @@ impl Recorder<'_, '_, '_> {
         let key = opening.dedup_key(facts, fingerprint);
         self.recorded.warnings.extend(key.warning);
         let target = self.tx.target(&key.key, self.now)?;
+        if let Some(cause) = held_by(self.tx, &alert, fingerprint, target, self.in_force)? {
+            alert.held_by = Some(cause);
+            self.tx
+                .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
+            return self.counts_one(fingerprint, before, &alert);
+        }
         let waits = !opening.open_after().is_zero() && self.waits(target)?;
         if waits {
             return self.waits_for(fingerprint, before, alert, &key.key, opening.open_after());
@@ -571,17 +599,8 @@ impl Recorder<'_, '_, '_> {
         mature_key(self.tx, key, self.in_force, self.now)
     }
 
-    /// Whether `open` is asked before the alert counts: not while its incident is worked on before stabilization.
     fn waits(&mut self, target: Target) -> Result<bool, Error> {
-        match target {
-            Target::New { .. } | Target::Closed(_) => Ok(true),
-            Target::Open(number) => {
-                let is_asked = self.tx.with(number, |incident| {
-                    incident.is_clear() && incident.phase.is_after_response()
-                })?;
-                Ok(is_asked.unwrap_or(false))
-            }
-        }
+        waits(self.tx, target)
     }
 
     fn waits_for(
@@ -758,6 +777,7 @@ pub(crate) fn resolve(
     alert.changed_at = now;
     alert.pending_key = None;
     alert.watch = None;
+    alert.held_by = None;
     tx.put_alert(
         fingerprint,
         Some(before),
@@ -788,6 +808,37 @@ pub(crate) enum Target {
     New {
         recurrence_of: Option<u64>,
     },
+}
+
+/// Whether `open` is asked before the alert counts: not while its incident is worked on before stabilization.
+pub(crate) fn waits(tx: &Tx<'_, '_>, target: Target) -> Result<bool, Error> {
+    match target {
+        Target::New { .. } | Target::Closed(_) => Ok(true),
+        Target::Open(number) => {
+            let is_asked = tx.with(number, |incident| {
+                incident.is_clear() && incident.phase.is_after_response()
+            })?;
+            Ok(is_asked.unwrap_or(false))
+        }
+    }
+}
+
+/// The cause because of which an alert opens no incident; none where there is an open one that it joins.
+pub(crate) fn held_by(
+    tx: &mut Tx<'_, '_>,
+    alert: &Alert,
+    fingerprint: Fingerprint,
+    target: Target,
+    in_force: &InForce,
+) -> Result<Option<Fingerprint>, Error> {
+    match target {
+        Target::Open(_) => Ok(None),
+        Target::New { .. } | Target::Closed(_) => {
+            tx.follow_inhibitions(in_force)?;
+            let cause = inhibited_by(&tx.read(), &in_force.rules, fingerprint, alert)?;
+            Ok(cause.map(|(cause, _)| cause))
+        }
+    }
 }
 
 /// The incident that an alert joined.
@@ -895,6 +946,13 @@ pub(crate) fn facts_of(alert: &Alert) -> Facts<'_> {
     Facts {
         labels: &alert.labels,
         annotations: &alert.annotations,
+        attributes: &alert.attributes,
+    }
+}
+
+pub(crate) fn sides_of(alert: &Alert) -> Sides<'_> {
+    Sides {
+        labels: &alert.labels,
         attributes: &alert.attributes,
     }
 }

@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 use crate::store::error::Error;
 use crate::store::read::Reader;
 use crate::store::tx::Tx;
-use crate::store::{Failure, keys, lists, pending, quarantine, served};
+use crate::store::{Failure, keys, lists, pending, quarantine, served, silences};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
@@ -67,6 +67,7 @@ pub fn begin_jump(
     }
     pending::shift(tx, by_ms)?;
     quarantine::shift(tx, by_ms)?;
+    silences::clock_was_set(tx, to)?;
     served::clock_was_set(tx, to, by_ms)?;
     let left = lists::open_incidents(&tx.read())?;
     tx.put(keys::meta(JUMP), &Jump { to, by_ms, left });

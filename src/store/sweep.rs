@@ -7,7 +7,7 @@ use crate::store::engine::{Key, Order};
 use crate::store::error::Error;
 use crate::store::records::CheckSeen;
 use crate::store::tx::Tx;
-use crate::store::{Failure, changes, keys};
+use crate::store::{Failure, changes, keys, silences};
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LOOKED_AT_MAX: usize = 2_000;
 /// What is kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Resolved alerts that belong to no open incident, and the history of all alerts.
+    /// Resolved alerts that belong to no open incident, the history of all alerts, and silences from their ends.
     pub alerts: Duration,
     /// Changes, from when they last came to another status.
     pub changes: Duration,
@@ -42,7 +42,8 @@ pub fn sweep(
         + remove_idempotency(tx, now)?
         + remove_checks(tx, end)?
         + remove_scopes(tx)?
-        + remove_changes(tx, now.minus(retention.changes))?;
+        + remove_changes(tx, now.minus(retention.changes))?
+        + silences::sweep(tx, end, REMOVED_MAX)?;
     Ok(removed)
 }
 

@@ -1,6 +1,6 @@
 //! One transaction: what it reads, what it changes, and the indexes that follow from that.
 
-use crate::domain::alert::{Alert, Fingerprint};
+use crate::domain::alert::{Alert, Fingerprint, Labels};
 use crate::domain::incident::event::Opened;
 use crate::domain::incident::{Command, Entry, Incident, Refusal};
 use crate::domain::oncall::{OnCall, Overrides};
@@ -8,7 +8,7 @@ use crate::domain::schedule::Override;
 use crate::domain::time::{Served, Timestamp};
 use crate::store::engine::{Key, Reads, Stage};
 use crate::store::error::Error;
-use crate::store::read::{Reader, encode};
+use crate::store::read::{Reader, SILENCES_CHANGED, encode};
 use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
     Seen, Transition, joined,
@@ -42,6 +42,8 @@ pub struct Tx<'t, 's> {
     asked: Cell<Option<u64>>,
     /// Incidents that are asked for nothing, since they are stuck.
     avoided: BTreeSet<u64>,
+    /// Alerts that began or ended to be live, or are matched otherwise than before: inhibitions have yet to follow.
+    moved: Vec<Moved>,
     /// What it made due may be before what whoever waits for it knows of.
     makes_due: bool,
     writes_pages: bool,
@@ -53,6 +55,32 @@ const HISTORY_MAX: usize = 200;
 /// A record of the history that is larger is not joined by further transactions of its group.
 const HISTORY_JOINED_BYTES: usize = 8 << 10;
 
+/// An alert as inhibitions saw it, and as they are to see it; none where it is not live.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) was: Option<Matched>,
+    pub(crate) is: Option<Matched>,
+}
+
+/// What inhibitions match of an alert. Copies share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Matched {
+    pub(crate) labels: Labels,
+    pub(crate) attributes: Labels,
+    pub(crate) held_by: Option<Fingerprint>,
+}
+
+impl Matched {
+    pub(crate) fn of(alert: &Alert) -> Option<Self> {
+        alert.is_live().then(|| Self {
+            labels: alert.labels.clone(),
+            attributes: alert.attributes.clone(),
+            held_by: alert.held_by,
+        })
+    }
+}
+
 /// An incident that the transaction works on.
 struct Work {
     incident: Incident,
@@ -61,6 +89,8 @@ struct Work {
     /// Nothing fired before the transaction, so that pages may be kept back.
     was_silent: bool,
     settled: bool,
+    /// Alerts of which it was told since muting was last looked at.
+    told: Vec<Fingerprint>,
 }
 
 impl fmt::Debug for Tx<'_, '_> {
@@ -79,6 +109,8 @@ pub(crate) enum Counter {
     Transition,
     Override,
     Shout,
+    /// How often silences were changed.
+    Silence,
 }
 
 impl Counter {
@@ -89,6 +121,7 @@ impl Counter {
             Self::Transition => "transition",
             Self::Override => "override",
             Self::Shout => "shout",
+            Self::Silence => SILENCES_CHANGED,
         }
     }
 }
@@ -108,6 +141,7 @@ impl<'t, 's> Tx<'t, 's> {
             tallies: BTreeMap::new(),
             asked: Cell::new(None),
             avoided: BTreeSet::new(),
+            moved: Vec::new(),
             makes_due: false,
             writes_pages: false,
         }
@@ -120,7 +154,12 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// Records that nearly every transaction asks for.
     pub(crate) fn always_asked() -> Vec<Key> {
-        let counters = [Counter::Incident, Counter::Transition, Counter::Override];
+        let counters = [
+            Counter::Incident,
+            Counter::Transition,
+            Counter::Override,
+            Counter::Silence,
+        ];
         counters
             .iter()
             .map(|counter| keys::meta(counter.name()))
@@ -155,6 +194,7 @@ impl<'t, 's> Tx<'t, 's> {
         self.watches.clear();
         self.tallies.clear();
         self.asked.set(None);
+        self.moved.clear();
         self.avoided = avoided;
     }
 
@@ -178,6 +218,7 @@ impl<'t, 's> Tx<'t, 's> {
                 entries: Vec::new(),
                 before: Some(before),
                 settled: true,
+                told: Vec::new(),
             };
             self.work.insert(number, work);
         }
@@ -241,6 +282,7 @@ impl<'t, 's> Tx<'t, 's> {
             Ok(entries) => {
                 work.entries.extend(entries);
                 work.settled = false;
+                work.told.extend(command.alert());
                 Ok(Some(Ok(())))
             }
             Err(refusal) => Ok(Some(Err(refusal))),
@@ -261,6 +303,7 @@ impl<'t, 's> Tx<'t, 's> {
             before: None,
             was_silent: false,
             settled: false,
+            told: Vec::new(),
         };
         self.work.insert(number, work);
         Ok(number)
@@ -268,6 +311,7 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// Does what is due of every incident that was touched. Must be called before the transaction ends.
     pub fn settle(&mut self, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+        self.look_at_muting(in_force, now)?;
         let overrides = self.overrides()?;
         let oncall = OnCall {
             book: &in_force.book,
@@ -282,6 +326,37 @@ impl<'t, 's> Tx<'t, 's> {
             work.settled = true;
         }
         Ok(())
+    }
+
+    /// Alerts that inhibitions have yet to follow.
+    pub(crate) fn take_moved(&mut self) -> Vec<Moved> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Incidents that have yet to be settled, each with the alerts of which it was told.
+    pub(crate) fn take_told(&mut self) -> Vec<(u64, Vec<Fingerprint>)> {
+        let avoided = &self.avoided;
+        let unsettled =
+            |(number, work): &(&u64, &mut Work)| !work.settled && !avoided.contains(number);
+        self.work
+            .iter_mut()
+            .filter(unsettled)
+            .map(|(number, work)| (*number, std::mem::take(&mut work.told)))
+            .collect()
+    }
+
+    /// An alert of an incident that was not muted when it was last looked at.
+    pub(crate) fn witness(&self, number: u64) -> Option<Fingerprint> {
+        self.cache.witness(number)
+    }
+
+    pub(crate) fn keep_witness(&self, number: u64, of: Fingerprint) {
+        self.cache.keep_witness(number, of);
+    }
+
+    /// Something of what is muted is due.
+    pub(crate) fn wake_engine(&mut self) {
+        self.makes_due = true;
     }
 
     pub fn overrides(&mut self) -> Result<Arc<Overrides>, Error> {
@@ -316,6 +391,14 @@ impl<'t, 's> Tx<'t, 's> {
                 self.remove(keys::changed(before.changed_at, fingerprint));
             }
             self.put(keys::changed(alert.changed_at, fingerprint), &());
+        }
+        let (was, is) = (before.and_then(Matched::of), Matched::of(alert));
+        if was != is {
+            self.moved.push(Moved {
+                fingerprint,
+                was,
+                is,
+            });
         }
         self.put(keys::alert(fingerprint), alert);
         let Some(change) = change else { return Ok(()) };

@@ -391,6 +391,8 @@ async fn prometheus_posts_straight_to_us_and_through_alertmanager_and_it_is_one_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn amtool_adds_alerts_to_us_as_to_an_alertmanager() {
+    // An error says that another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let pager = Receiver::start().await;
     let daemon = Daemon::serve(&[
         ("config/watchkeeper.toml", &configuration(&pager)),
@@ -413,4 +415,122 @@ async fn the_alert(daemon: &Daemon, number: &Value) -> Value {
     let alerts = list["alerts"].as_array().expect("a list").clone();
     assert_eq!(alerts.len(), 1, "{alerts:?}");
     alerts[0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn amtool_silences_and_queries_us_as_it_does_an_alertmanager() {
+    // An error says that another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let pager = Receiver::start().await;
+    let daemon = Daemon::serve(&[
+        ("config/watchkeeper.toml", &configuration(&pager)),
+        ("config/oncall.toml", ONCALL),
+        ("rules/all.toml", RULES),
+    ])
+    .await;
+    let url = daemon.url("");
+    let amtool = |arguments: &[&str]| peer::amtool(&url, arguments);
+    let silence = [
+        "silence",
+        "add",
+        "service=checkout",
+        "instance=~one|two",
+        "severity!=none",
+        "--comment=maint",
+        "--author=ops",
+        "--duration=1h",
+    ];
+    let id = amtool(&silence).trim().to_owned();
+    peer::amtool_alert_add(&url, &ONE, &[peer::flag("start", now())]);
+    peer::amtool_alert_add(&url, &OTHER, &[peer::flag("start", now())]);
+    let muted = until_counted(&daemon, "checkout/HighErrorRate", 1, 0).await;
+    assert_eq!(muted["muted"], true);
+    assert_eq!(muted["muted_by"][0]["silence"], json!(id));
+
+    let json_of = |arguments: &[&str]| -> Value {
+        let said = amtool(arguments);
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("JSON: {said}"))
+    };
+    let names = |list: &Value| -> Vec<String> {
+        let alerts = list.as_array().expect("a list").iter();
+        let mut names: Vec<String> = alerts
+            .map(|alert| alert["labels"]["alertname"].to_string())
+            .collect();
+        names.sort();
+        names
+    };
+    let active = json_of(&["alert", "query", "-o", "json"]);
+    assert_eq!(names(&active), ["\"DiskHalfFull\""]);
+    let silenced = json_of(&["alert", "query", "--silenced", "-o", "json"]);
+    assert_eq!(names(&silenced), ["\"HighErrorRate\""]);
+    assert_eq!(silenced[0]["status"]["silencedBy"], json!([id]));
+    let all = [
+        "alert",
+        "query",
+        "--silenced",
+        "--inhibited",
+        "--active",
+        "--unprocessed",
+        "-o",
+        "json",
+    ];
+    assert_eq!(json_of(&all).as_array().map(Vec::len), Some(2));
+    let one = json_of(&["alert", "query", "-o", "json", "alertname=DiskHalfFull"]);
+    assert_eq!(names(&one), ["\"DiskHalfFull\""]);
+    let none = json_of(&[
+        "alert",
+        "query",
+        "-o",
+        "json",
+        "--receiver=all",
+        "severity=~\"crit.*\"",
+    ]);
+    assert_eq!(none, json!([]));
+    for text in [
+        vec!["alert", "query"],
+        vec!["alert", "query", "-o", "extended"],
+    ] {
+        let said = amtool(&text);
+        assert!(
+            said.contains("DiskHalfFull") && !said.contains("HighErrorRate"),
+            "{said}"
+        );
+    }
+
+    let listed = json_of(&["silence", "query", "-o", "json"]);
+    assert_eq!(listed[0]["comment"], "maint");
+    assert_eq!(listed[0]["matchers"].as_array().map(Vec::len), Some(3));
+    let within = ["silence", "query", "--created-by=ops", "--within=3h", "-q"];
+    assert_eq!(amtool(&within).trim(), id);
+    let updated = amtool(&["silence", "update", "-d", "3h", "--comment=upd", &id]);
+    assert!(updated.contains("upd"), "{updated}");
+    let of_ours = daemon.get(&format!("/api/v1/silences/{id}")).await;
+    assert_eq!(of_ours["reason"], "upd");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let export = json!([{
+        "comment": "imp", "createdBy": "ops",
+        "startsAt": "2026-01-01T00:00:00.000Z", "endsAt": "2099-01-01T00:00:00.000Z",
+        "matchers": [{ "isEqual": true, "isRegex": false, "name": "a", "value": "b" }],
+    }]);
+    std::fs::write(file.path(), export.to_string()).expect("a file");
+    amtool(&["silence", "import", &file.path().display().to_string()]);
+    assert_eq!(
+        json_of(&["silence", "query", "-o", "json"])
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+
+    amtool(&["silence", "expire", &id]);
+    until("the silence is over, and somebody is paged", async || {
+        let incident = incident(&daemon, &json!(muted["number"])).await;
+        let is_over = incident["muted"] == false && !pages(&pager).is_empty();
+        is_over.then_some(()).ok_or(incident.to_string())
+    })
+    .await;
+    let expired = json_of(&["silence", "query", "--expired", "-o", "json"]);
+    assert_eq!(expired[0]["id"], json!(id));
+    assert!(amtool(&["cluster", "show"]).contains("disabled"));
+    assert!(amtool(&["config", "show"]).contains("watchkeeper"));
+    assert!(amtool(&["config", "routes", "show"]).contains("watchkeeper"));
 }

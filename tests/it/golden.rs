@@ -14,14 +14,17 @@ use watchkeeper::domain::change::{About, Change as ToldChange, Status as ChangeS
 use watchkeeper::domain::cron_spec::CronSpec;
 use watchkeeper::domain::escalation::{EscalationPolicy, Step, Target};
 use watchkeeper::domain::incident::event::{
-    AttemptOutcome, Audience, Cause, Opened, Origin, PageIssue, RaisedBy, Remark, Role, ToldWhy,
-    Unsaid, Waiver,
+    AttemptOutcome, Audience, Cause, MutedBy, Opened, Origin, PageIssue, RaisedBy, Remark, Role,
+    ToldWhy, Unsaid, Waiver,
 };
 use watchkeeper::domain::incident::{Entry, Event, Incident};
+use watchkeeper::domain::matcher::Matcher;
 use watchkeeper::domain::phase::{Output, Phase};
 use watchkeeper::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
+use watchkeeper::domain::silence::Silence;
 use watchkeeper::domain::time::{Served, Timestamp};
 use watchkeeper::domain::verification::{CheckResult, Plan};
+use watchkeeper::store::muting::Standing;
 use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
     PageState, Pending, Quarantined, Replayed, Seen, Transition,
@@ -48,7 +51,8 @@ kinds! {
     SeverityRaised, SeveritySet, BecameFull, PagingStarted, StepRan, StepReachedNobody, Exhausted, Paged, Told,
     Attempted, Hastened, PagesDropped, Acknowledged, Unacknowledged, AcknowledgeTimedOut, Escalated, ClockJumped,
     TakenOver, Assigned, Updated, Noted, EvidenceAdded, MitigationApplied, ContainmentAdded, NoContainment, Analysed,
-    ActionAdded, ActionChanged, OutputGiven, Waived, Advanced, VerificationStarted, Checked, Closed,
+    ActionAdded, ActionChanged, OutputGiven, Waived, Advanced, VerificationStarted, Checked, Closed, Muted, Unmuted,
+    PagesMuted,
 }
 
 const DOWN: Fingerprint = Fingerprint(0x0123_4567_89ab_cdef);
@@ -363,8 +367,28 @@ fn events() -> Vec<Event> {
             within_ms: 1_800_000,
         },
         Event::FlappingEnded,
+        Event::Muted {
+            causes: vec![
+                MutedBy::Silence {
+                    id: text(SILENCE),
+                    by: text("ana"),
+                    reason: text("deploy"),
+                },
+                MutedBy::Inhibition {
+                    fingerprint,
+                    name: text("ClusterDown"),
+                },
+            ],
+        },
+        Event::PagesMuted {
+            serials: vec![4],
+            why: text("muted by its cause ClusterDown (0123456789abcdef)"),
+        },
+        Event::Unmuted,
     ]
 }
+
+const SILENCE: &str = "090d6e35-889c-4447-81ef-1893f5d8b979";
 
 /// A log with all of them.
 fn log() -> Vec<Entry> {
@@ -411,6 +435,7 @@ fn alert() -> Alert {
         pending_key: Some("orders".to_owned()),
         watch: None,
         judged_by: Some("4f1d".to_owned()),
+        held_by: None,
     }
 }
 
@@ -430,6 +455,7 @@ fn page_record() -> PageRecord {
         first_attempt_at: Some(at("2026-03-02T09:02:00Z")),
         held: false,
         dropped: Some("acknowledged by ana".to_owned()),
+        muted: false,
     }
 }
 
@@ -491,7 +517,48 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
         });
         same(text, &Alert { watch, ..alert() });
     });
+    check("alert_held", &|text| {
+        let held_by = Some(DOWN);
+        same(text, &Alert { held_by, ..alert() });
+    });
     check("page", &|text| same(text, &page_record()));
+    check("page_muted", &|text| {
+        let page = PageRecord {
+            state: PageState::Muted,
+            muted: true,
+            ..page_record()
+        };
+        same(text, &page);
+    });
+    check("silence", &|text| {
+        let silence = Silence {
+            id: SILENCE.to_owned(),
+            matchers: vec![
+                Matcher::parse("service=\"checkout\"").expect("a matcher"),
+                Matcher::parse("@kind=~\"check|mlflow\"").expect("a matcher"),
+            ],
+            starts_at: nine(),
+            ends_at: at("2026-03-02T11:00:00Z"),
+            created_by: "ana".to_owned(),
+            comment: "deploy".to_owned(),
+            updated_at: nine(),
+            token: Some("ci".to_owned()),
+            annotations: Labels::from_iter([("ticket", "OPS-1")]),
+        };
+        same(text, &silence);
+    });
+    check("muting", &|text| {
+        let standing = Standing {
+            inhibitions: vec![7],
+            entering: Some(DOWN),
+            purging: true,
+            incidents: Some(12),
+            held: Some((DOWN, DOWN)),
+            again: true,
+            thorough: true,
+        };
+        same(text, &standing);
+    });
     let seen = Seen {
         received: 3,
         last_at: nine(),

@@ -280,6 +280,7 @@ fn routes() -> BTreeSet<String> {
         for (start, of) in [
             ("let incident = Router::new()", "/api/v1/incidents/{number}"),
             ("let api = Router::new()", "/api/v1"),
+            ("let alertmanager = Router::new()", "/api/v2"),
             ("let router = Router::new()", ""),
         ] {
             if before.contains(start) {

@@ -40,6 +40,7 @@ impl Incident {
                 let acknowledged = self.acknowledged.is_some();
                 self.paging_mut().stopped(acknowledged, since_quiet);
                 self.clear_since = Some(*since);
+                self.forget_mute();
                 self.clear_by_word &= self.members.is_empty();
             }
             Event::FiredAgain { resumes } => {
@@ -142,7 +143,11 @@ impl Incident {
                 serial, outcome, ..
             } => self.paging_mut().attempted(*serial, *outcome),
             Event::Hastened { serial } => self.paging_mut().hastened(*serial, at),
-            Event::PagesDropped { serials, .. } => self.paging_mut().dropped(serials),
+            Event::PagesDropped { serials, .. } | Event::PagesMuted { serials, .. } => {
+                self.paging_mut().dropped(serials);
+            }
+            Event::Muted { causes } => self.apply_muted(causes, at),
+            Event::Unmuted => self.apply_unmuted(at),
             Event::Acknowledged => match &mut self.acknowledged {
                 Some(held) => held.also.push(entry.by.clone()),
                 None => {
@@ -296,6 +301,9 @@ impl Incident {
         }
         if let Some(acknowledged) = &mut self.acknowledged {
             acknowledged.held_since = acknowledged.held_since.shifted(by_ms);
+        }
+        if let Some(mute) = &mut self.muted {
+            mute.since = mute.since.shifted(by_ms);
         }
     }
 }

@@ -27,6 +27,10 @@ impl Incident {
             Ask::Escalate if self.is_clear() => Err(Refusal::Clear {
                 number: self.number(),
             }),
+            Ask::Escalate if self.is_muted() => Err(Refusal::Muted {
+                number: self.number(),
+                by: self.muted_by_in_words(),
+            }),
             Ask::Escalate => {
                 let (round, step) = self.next_step_by_hand();
                 Ok(vec![Event::Escalated { round, step }])

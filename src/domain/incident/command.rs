@@ -4,7 +4,9 @@ use crate::domain::action_item::ActionItem;
 use crate::domain::alert::Fingerprint;
 use crate::domain::analysis::Analysis;
 use crate::domain::escalation::Target;
-use crate::domain::incident::event::{AttemptOutcome, Audience, Remark, Role, Unsaid, Waiver};
+use crate::domain::incident::event::{
+    AttemptOutcome, Audience, MutedBy, Remark, Role, Unsaid, Waiver,
+};
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Severity, SeverityInputs};
 
@@ -45,6 +47,12 @@ pub enum Command {
         outcome: AttemptOutcome,
         detail: String,
     },
+    /// Each of its alerts that fire or are stale is muted, by these.
+    Mute {
+        by: Vec<MutedBy>,
+    },
+    /// One of them is not.
+    Unmute,
     /// Do what is due.
     Look,
     ClockJumped {
@@ -63,7 +71,12 @@ impl Command {
             | Self::AlertResolves { fingerprint, .. }
             | Self::AlertGoesStale { fingerprint, .. }
             | Self::AlertReopens { fingerprint, .. } => Some(*fingerprint),
-            Self::Attempted { .. } | Self::Look | Self::ClockJumped { .. } | Self::Ask(_) => None,
+            Self::Attempted { .. }
+            | Self::Mute { .. }
+            | Self::Unmute
+            | Self::Look
+            | Self::ClockJumped { .. }
+            | Self::Ask(_) => None,
         }
     }
 }
@@ -142,6 +155,8 @@ pub enum Refusal {
     KeyTaken { number: u64 },
     #[error("incident {number} is clear: nothing of it fires")]
     Clear { number: u64 },
+    #[error("incident {number} is muted by {by}: its escalation pages nobody")]
+    Muted { number: u64, by: String },
     #[error("in {phase}, this is missing: {}", list(missing))]
     OutputsMissing { phase: Phase, missing: Vec<Output> },
     #[error("verification is the last phase: close the incident")]

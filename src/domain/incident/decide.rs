@@ -50,6 +50,8 @@ impl Incident {
                 outcome,
                 detail,
             } => Ok(self.attempted(*serial, *attempt, *outcome, detail, now)),
+            Command::Mute { by } => Ok(self.mute_by(by)),
+            Command::Unmute => Ok(self.unmute()),
             Command::Look => Ok(Vec::new()),
             Command::ClockJumped { by_ms } => Ok(vec![Event::ClockJumped { by_ms: *by_ms }]),
             Command::Ask(ask) => {
@@ -297,8 +299,8 @@ impl Incident {
             why: why.to_owned(),
         };
         let told = match self.members.counts().stale {
-            0 => self.told_of_stale(name, why, now),
-            _said_before => None,
+            0 if !self.is_muted() => self.told_of_stale(name, why, now),
+            _said_before_or_muted => None,
         };
         std::iter::once(went).chain(told).collect()
     }

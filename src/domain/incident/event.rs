@@ -10,6 +10,7 @@ use crate::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
 use crate::domain::time::Timestamp;
 use crate::domain::verification::{CheckResult, Plan};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The actor of what the program does by itself.
 pub const WATCHKEEPER: &str = "watchkeeper";
@@ -223,6 +224,54 @@ pub enum Unsaid {
     Assumed,
 }
 
+/// What mutes alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MutedBy {
+    Silence {
+        id: String,
+        /// Who made it, and why.
+        by: String,
+        reason: String,
+    },
+    /// An alert that fires or is stale, of which these are effects.
+    Inhibition {
+        fingerprint: Fingerprint,
+        name: String,
+    },
+}
+
+impl MutedBy {
+    /// Whether both are the same silence, or the same cause.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Silence { id, .. }, Self::Silence { id: other, .. }) => id == other,
+            (
+                Self::Inhibition { fingerprint, .. },
+                Self::Inhibition {
+                    fingerprint: other, ..
+                },
+            ) => fingerprint == other,
+            (Self::Silence { .. }, Self::Inhibition { .. })
+            | (Self::Inhibition { .. }, Self::Silence { .. }) => false,
+        }
+    }
+}
+
+impl fmt::Display for MutedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence { id, by, reason } if reason.is_empty() => {
+                write!(f, "silence {id} of {by}")
+            }
+            Self::Silence { id, by, reason } => write!(f, "silence {id} of {by} ({reason})"),
+            Self::Inhibition { fingerprint, name } => {
+                write!(f, "its cause {name} ({fingerprint})")
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -342,6 +391,15 @@ pub enum Event {
         serial: u32,
     },
     PagesDropped {
+        serials: Vec<u32>,
+        why: String,
+    },
+    /// Each alert that keeps the incident from being clear is muted: nobody is paged for it.
+    Muted {
+        causes: Vec<MutedBy>,
+    },
+    Unmuted,
+    PagesMuted {
         serials: Vec<u32>,
         why: String,
     },

@@ -115,6 +115,11 @@ impl Paging {
         }
     }
 
+    /// It became clear before leadership could be told: nothing is left to tell.
+    pub(super) fn forget_leadership(&mut self) {
+        self.leadership = None;
+    }
+
     pub(super) fn tell_leadership(&mut self, leadership: Option<String>) {
         if leadership.is_some() {
             self.leadership = leadership;
@@ -410,6 +415,7 @@ impl Incident {
             && self.acknowledged.is_none()
             && !self.is_clear()
             && !self.is_quiet()
+            && !self.is_muted()
             && self.urgency.pages()
     }
 
@@ -449,6 +455,8 @@ impl Incident {
             format!("acknowledged by {}", acknowledged.by)
         } else if !self.urgency.pages() {
             format!("{} pages nobody", self.severity)
+        } else if self.is_muted() {
+            format!("muted by {}", self.muted_by_in_words())
         } else {
             return Vec::new();
         };
@@ -461,6 +469,8 @@ impl Incident {
             .collect();
         if serials.is_empty() {
             Vec::new()
+        } else if self.may_only_be_muted() {
+            vec![Event::PagesMuted { serials, why }]
         } else {
             vec![Event::PagesDropped { serials, why }]
         }
@@ -470,6 +480,10 @@ impl Incident {
         let Some(policy) = &self.paging.leadership else {
             return Vec::new();
         };
+        // They are told once it is muted no more.
+        if self.has_mute() {
+            return Vec::new();
+        }
         let people = oncall.people_of(&Target::Policy(policy.clone()), now);
         let note = format!(
             "{} at {}",
@@ -546,7 +560,8 @@ impl Incident {
         let held_since = self.acknowledged.as_ref()?.held_since;
         let runs = matches!(self.phase, Phase::Triage | Phase::Response)
             && !self.is_clear()
-            && !self.is_quiet();
+            && !self.is_quiet()
+            && !self.is_muted();
         let timeout = self.opened.policy.acknowledge_timeout()?;
         runs.then(|| held_since.plus(timeout))
     }

@@ -148,6 +148,15 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
             let list: Vec<String> = serials.iter().map(u32::to_string).collect();
             format!("pages not sent any more: {} ({why})", list.join(", "))
         }
+        Event::Muted { causes } => {
+            let by: Vec<String> = causes.iter().map(ToString::to_string).collect();
+            format!("muted by {}: nobody is paged", by.join(", "))
+        }
+        Event::Unmuted => "no longer muted".to_owned(),
+        Event::PagesMuted { serials, why } => {
+            let list: Vec<String> = serials.iter().map(u32::to_string).collect();
+            format!("pages not sent: {} ({why})", list.join(", "))
+        }
         Event::Acknowledged => format!("acknowledged by {}", entry.by),
         Event::Unacknowledged => "acknowledgement taken back: paging starts at step 1".to_owned(),
         Event::AcknowledgeTimedOut => {

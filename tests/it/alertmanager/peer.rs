@@ -90,6 +90,18 @@ pub(crate) fn amtool_alert_add(url: &str, labels: &[&str], flags: &[String]) {
     );
 }
 
+/// What amtool says, asked of what is an Alertmanager, or looks like one.
+pub(crate) fn amtool(url: &str, arguments: &[&str]) -> String {
+    let done = Command::new("amtool")
+        .arg(format!("--alertmanager.url={url}"))
+        .args(arguments)
+        .output()
+        .expect("amtool runs: tests/run installs it");
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "amtool {arguments:?}: {errors}");
+    String::from_utf8(done.stdout).expect("amtool says text")
+}
+
 impl Drop for Alertmanager {
     fn drop(&mut self) {
         // One that has ended by itself cannot be killed, and that is as good.

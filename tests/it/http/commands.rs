@@ -55,6 +55,8 @@ fn an_incident_has_every_field_of_the_contract() {
             "roles": {},
             "alerts": { "firing": 1, "resolved": 0, "stale": 0, "received": 1 },
             "muted": false,
+            "muted_since": null,
+            "muted_by": [],
             "flapping": false,
             "next": {
                 "phase": "response",
@@ -98,6 +100,8 @@ fn an_alert_has_every_field_of_the_contract() {
             "last_received_at": "2026-03-02T09:00:00.000Z",
             "received": 1,
             "incident": 1,
+            "silenced_by": [],
+            "inhibited_by": null,
             "rule": "all",
             "routed": "open",
         })
