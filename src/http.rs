@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod connection;
 pub mod dead_letters;
 pub mod entrance;
+pub mod explain;
 pub mod gate;
 pub mod health;
 pub mod hooks;
@@ -43,6 +44,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
 use axum::routing::{get, patch, post, put};
+use chrono_tz::Tz;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -92,6 +94,8 @@ pub struct Current {
     pub in_force: InForce,
     pub access: Access,
     pub max_body_bytes: usize,
+    /// That of crons and intervals which name none.
+    pub zone: Tz,
     pub loaded_at: Timestamp,
     /// What is wrong with the files as they are now, where they were not taken.
     pub refused: Option<Vec<String>>,
@@ -108,6 +112,10 @@ impl LiveSite {
 
     pub fn load(&self) -> Guard<Arc<Current>> {
         self.0.load()
+    }
+
+    pub fn load_full(&self) -> Arc<Current> {
+        self.0.load_full()
     }
 
     pub fn swap(&self, current: Current) {
@@ -152,6 +160,7 @@ fn router(site: Site) -> Router {
         .route("/timeline", get(incidents::timeline))
         .route("/alerts", get(incidents::alerts))
         .route("/pages", get(incidents::pages))
+        .route("/explain", get(explain::incident))
         .route("/acknowledge", post(asks(commands::acknowledge)))
         .route("/unacknowledge", post(asks(commands::unacknowledge)))
         .route("/take-over", post(asks(commands::take_over)))
@@ -194,6 +203,7 @@ fn router(site: Site) -> Router {
         .route("/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/sources", get(lists::sources))
         .route("/rules", get(lists::rules))
+        .route("/rules/try", post(explain::try_rules))
         .route("/actions", get(lists::actions))
         .route("/oncall", get(oncall::now))
         .route("/schedules/{name}", get(oncall::shifts))

@@ -162,6 +162,7 @@
 //!   - `http/connection.rs`: Connections
 //!   - `http/dead_letters.rs`: Dead letters
 //!   - `http/entrance.rs`: What every request goes through, whatever its path
+//!   - `http/explain.rs`: Why the rules decide as they do
 //!   - `http/gate.rs`: The gate before sources
 //!   - `http/health.rs`: How the process is doing
 //!   - `http/hooks.rs`: What senders post

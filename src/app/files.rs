@@ -63,6 +63,7 @@ pub fn read(
         in_force,
         access: access(&config),
         max_body_bytes: config.server.max_body_bytes,
+        zone: config.server.zone,
         loaded_at: now,
         refused: None,
     };

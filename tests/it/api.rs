@@ -272,6 +272,7 @@ fn live(access: Access, in_force: InForce, loaded_at: Timestamp) -> Arc<LiveSite
         in_force,
         access,
         max_body_bytes: MAX_BODY,
+        zone: chrono_tz::UTC,
         loaded_at,
         refused: None,
     }))

@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod commands;
 mod dead_letters;
+mod explain;
 mod gate;
 mod health;
 mod hooks;
