@@ -7,7 +7,7 @@ use crate::domain::template::Facts;
 use crate::domain::time::Timestamp;
 use crate::http::auth::{Actor, Role, Source};
 use crate::http::body::Command;
-use crate::http::incidents::{PartQuery, limit, no_such, read_fingerprint};
+use crate::http::incidents::{PartQuery, limit, member_cursor, no_such};
 use crate::http::params::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Current, LiveSite, view};
@@ -39,7 +39,7 @@ pub async fn incident(
     State(live): State<Arc<LiveSite>>,
     State(clock): State<Clock>,
 ) -> Result<Json<Value>, Problem> {
-    let after = query.cursor.as_deref().map(read_fingerprint).transpose()?;
+    let after = query.cursor.as_deref().map(member_cursor).transpose()?;
     let limit = limit(Some(query.limit.unwrap_or(TRIED_MAX)))?.min(TRIED_MAX);
     let found = store
         .look(move |reader| {

@@ -206,13 +206,7 @@ pub async fn alerts(
     Query(query): Query<PartQuery>,
     State(site): State<Site>,
 ) -> Result<Json<Value>, Problem> {
-    let after = match query.cursor {
-        None => None,
-        Some(cursor) => match lists::read_member_cursor(&cursor) {
-            Some(after) => Some(after),
-            None => return Err(Problem::bad_request(format!("bad cursor \"{cursor}\""))),
-        },
-    };
+    let after = query.cursor.as_deref().map(member_cursor).transpose()?;
     let limit = limit(query.limit)?;
     let (rules, now) = (site.rules(), site.clock.now());
     let page = site
@@ -232,6 +226,12 @@ pub async fn alerts(
         page.items.iter().map(view::alert).collect(),
         page.next,
     )))
+}
+
+/// Where a page of an incident's alerts ended.
+pub(super) fn member_cursor(text: &str) -> Result<lists::MemberCursor, Problem> {
+    let read = lists::read_member_cursor(text);
+    read.ok_or_else(|| Problem::bad_request(format!("bad cursor \"{text}\"")))
 }
 
 /// The same alerts with what mutes them now.

@@ -113,7 +113,7 @@ fn incident_found(incident: &Incident) -> Found {
         ("team", opened.team.clone()),
         ("phase", Some(incident.phase.as_str().to_owned())),
         // As the API has it.
-        ("muted", Some(false.to_string())),
+        ("muted", Some(incident.is_muted().to_string())),
     ])
 }
 
