@@ -529,9 +529,10 @@ fn reloader(
             }
             Err(errors) => {
                 metrics::counter!("watchkeeper_reloads_total", "result" => "refused").increment(1);
-                tracing::error!(errors, "the files have errors; what was live stays live");
                 let lines: Vec<String> = errors.lines().map(str::to_owned).collect();
+                // Who reads the log sees it everywhere else.
                 live.refuse(lines.clone());
+                tracing::error!(errors, "the files have errors; what was live stays live");
                 Err(lines)
             }
         }

