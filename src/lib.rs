@@ -238,6 +238,7 @@
 //!   - `store/heartbeats.rs`: Heartbeats as they stand
 //!   - `store/installation.rs`: What makes this installation this one
 //!   - `store/intake.rs`: Recording a report so that one incident that is stuck costs the other alerts of the report nothing
+//!   - `store/joining.rs`: How an alert comes to its incident, and how it ends
 //!   - `store/journal.rs`: The record
 //!     - `store/journal/walk.rs`: Reading the journal
 //!   - `store/keys.rs`: Where each record lies
@@ -269,6 +270,7 @@
 //!   - `store/records.rs`: What is stored beside events and alerts
 //!   - `store/replicas.rs`: The processes that work on a shared store
 //!   - `store/report.rs`: Recording a sender's report
+//!     - `store/report/checks.rs`: Results of checks
 //!   - `store/rows.rs`: Records that a writer asks for again and again
 //!   - `store/seen_clock.rs`: What the wall clock showed when the program was last seen running
 //!   - `store/served.rs`: The time in which reports could come in

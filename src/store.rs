@@ -34,6 +34,7 @@ pub mod watch;
 
 pub mod disk;
 pub mod group;
+mod joining;
 mod keys;
 mod outbox;
 pub mod overlay;

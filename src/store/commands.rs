@@ -7,7 +7,7 @@ use crate::domain::schedule::Override;
 use crate::domain::severity::{Profile, Severity, SeverityInputs};
 use crate::domain::time::Timestamp;
 use crate::store::error::Error;
-use crate::store::report::{policy_of, resolve};
+use crate::store::joining::{policy_of, resolve};
 use crate::store::tx::{Counter, Tx};
 use crate::store::{Failure, InForce, keys, quarantine};
 use std::sync::Arc;

@@ -1,39 +1,33 @@
 //! Recording a sender's report: every sighting is counted, routed by the rules, and joined to the incident of its key,
 //! in one transaction with the pages that follow.
 
+mod checks;
+
 use crate::domain::alert::{
     Alert, Fingerprint, Labels, Outcome, Routed, Run, Said, Scope, Sighting, Signal, Status,
-    name_of,
 };
 use crate::domain::change::Mention;
-use crate::domain::escalation::EscalationPolicy;
 use crate::domain::heartbeat::{KIND, Ping};
-use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
+use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::incident::{Ask, Command, Resolution};
 use crate::domain::inhibition::Sides;
-use crate::domain::oncall::{Book, DEFAULT_POLICY};
-use crate::domain::rule::{Opening, RuleSet, Verdict};
-use crate::domain::severity::Severity;
+use crate::domain::rule::{Opening, Verdict};
 use crate::domain::template::Facts;
-use crate::domain::time::{Timestamp, millis};
+use crate::domain::time::Timestamp;
 use crate::store::changes;
 use crate::store::engine::Key;
 use crate::store::error::Error;
 use crate::store::heartbeats::{Heard, beat};
-use crate::store::muting::inhibited_by;
+use crate::store::joining::{
+    Target, facts_of, held_by, join, opening_by_all, resolve, severity_by_its_rule, waits,
+};
 use crate::store::pending::mature_key;
-use crate::store::records::{Change, CountedRun, DeadLetter};
+use crate::store::records::{Change, DeadLetter};
 use crate::store::tx::Tx;
 use crate::store::{InForce, keys};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// How long a run of a check is remembered as counted.
-const RUN_REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
-
-/// Runs of one check that are remembered; a check that runs more often than this in a day forgets the oldest.
-const RUNS_REMEMBERED_MAX: usize = 200;
 
 /// What a source sent, read by its kind.
 #[derive(Clone, Debug)]
@@ -200,50 +194,6 @@ impl<'r> Recorder<'r, '_, '_> {
         all
     }
 
-    /// All results of one check in one report: the worst counts, and one that could not run hides none that did.
-    fn check(
-        &mut self,
-        fingerprint: Fingerprint,
-        results: &[(&Sighting, Outcome, &Run)],
-    ) -> Result<(), Error> {
-        let ran = results
-            .iter()
-            .filter(|(_, outcome, _)| *outcome != Outcome::Error);
-        let worst = ran.max_by_key(|(_, outcome, _)| *outcome);
-        let error = results
-            .iter()
-            .find(|(_, outcome, _)| *outcome == Outcome::Error);
-        let Some((_, _, run)) = error.or(worst) else {
-            return Ok(());
-        };
-        let says_nothing =
-            error.is_none() && worst.is_none_or(|(_, outcome, _)| *outcome == Outcome::Skip);
-        if says_nothing {
-            return self.join_known(fingerprint, results);
-        }
-        if !self.counts(fingerprint, run)? {
-            self.recorded.n_late += 1;
-            return self.join_known(fingerprint, results);
-        }
-        if let Some((sighting, _, _)) = error {
-            let twin = sighting.labels.twin();
-            self.fires(sighting, &twin, twin.fingerprint(), Some(Outcome::Error))?;
-        }
-        match worst {
-            Some((sighting, outcome @ (Outcome::Warn | Outcome::Fail), _)) => {
-                if error.is_none() {
-                    self.resolves(sighting, sighting.labels.twin().fingerprint())?;
-                }
-                self.fires(sighting, &sighting.labels, fingerprint, Some(*outcome))
-            }
-            Some((sighting, Outcome::Pass, _)) if error.is_none() => {
-                self.resolves(sighting, sighting.labels.twin().fingerprint())?;
-                self.resolves(sighting, fingerprint)
-            }
-            Some((_, Outcome::Pass | Outcome::Skip | Outcome::Error, _)) | None => Ok(()),
-        }
-    }
-
     /// Whether an alert is the ping of a heartbeat: then it is no alert, and that it stays away is one.
     fn feeds_heartbeat(&mut self, sighting: &Sighting) -> Result<bool, Error> {
         let fed = self.in_force.book.heartbeats.iter();
@@ -268,67 +218,6 @@ impl<'r> Recorder<'r, '_, '_> {
             }
         }
         Ok(feeds)
-    }
-
-    /// Whether a run's result counts: it is not older than the last that did, and was not counted before.
-    fn counts(&mut self, fingerprint: Fingerprint, run: &Run) -> Result<bool, Error> {
-        let mut seen = self.tx.read().check(fingerprint)?.unwrap_or_default();
-        // As it was said: by our own clock, which may have stepped back, it could seem older than what came before it.
-        let is_older =
-            matches!((run.finished_at, seen.finished_at), (Some(this), Some(last)) if this < last);
-        let same = |counted: &CountedRun| {
-            (&counted.id, counted.attempt, counted.finished_at)
-                == (&run.id, run.attempt, run.finished_at)
-        };
-        let now = self.now;
-        let remembered = |counted: &CountedRun| now.since(counted.counted_at) < RUN_REMEMBERED_FOR;
-        let can_be_told = run.id.is_some() || run.finished_at.is_some();
-        if is_older
-            || (can_be_told
-                && seen
-                    .runs
-                    .iter()
-                    .any(|counted| remembered(counted) && same(counted)))
-        {
-            return Ok(false);
-        }
-        seen.runs.retain(remembered);
-        if can_be_told {
-            let Run {
-                id,
-                attempt,
-                finished_at,
-            } = run.clone();
-            seen.runs.push(CountedRun {
-                id,
-                attempt,
-                finished_at,
-                counted_at: now,
-            });
-        }
-        let excess = seen.runs.len().saturating_sub(RUNS_REMEMBERED_MAX);
-        seen.runs.drain(..excess);
-        // A finish ahead of our clock is kept as the arrival: it must not outdate every later run.
-        let finished_at = run.finished_at.map(|at| at.min(self.now));
-        seen.finished_at = seen.finished_at.max(finished_at);
-        self.tx.put_check(fingerprint, &seen);
-        Ok(true)
-    }
-
-    /// A result that changes nothing still names the incidents that the alerts of its check belong to.
-    fn join_known(
-        &mut self,
-        fingerprint: Fingerprint,
-        results: &[(&Sighting, Outcome, &Run)],
-    ) -> Result<(), Error> {
-        let twin = results
-            .first()
-            .map(|(sighting, _, _)| sighting.labels.twin().fingerprint());
-        for fingerprint in [fingerprint].into_iter().chain(twin) {
-            let alert = self.tx.read().alert(fingerprint)?;
-            self.joined_if_open(alert.and_then(|alert| alert.incident))?;
-        }
-        Ok(())
     }
 
     fn joined_if_open(&mut self, incident: Option<u64>) -> Result<(), Error> {
@@ -688,28 +577,6 @@ impl<'r> Recorder<'r, '_, '_> {
             .count(fingerprint, before, alert.incident, lapses_at, self.now)
     }
 
-    /// What the report's scope has and the report has not is stale; unless something in it was late, and it may be old.
-    fn ends_scope(
-        &mut self,
-        checks: &BTreeMap<Fingerprint, Vec<(&Sighting, Outcome, &Run)>>,
-    ) -> Result<(), Error> {
-        let Some(scope) = &self.report.scope else {
-            return Ok(());
-        };
-        if self.recorded.n_late > 0 {
-            return Ok(());
-        }
-        let results = checks.iter();
-        let reported = results.flat_map(|(fingerprint, results)| {
-            let twin = results
-                .first()
-                .map(|(sighting, _, _)| sighting.labels.twin().fingerprint());
-            twin.into_iter().chain([*fingerprint])
-        });
-        let reported: BTreeSet<Fingerprint> = reported.collect();
-        self.tx.end_scope(scope, &reported, self.in_force, self.now)
-    }
-
     /// A resolve finds its alert by fingerprint, never by judging again.
     fn resolves(&mut self, sighting: &Sighting, fingerprint: Fingerprint) -> Result<(), Error> {
         let Some(before) = self.tx.read().alert(fingerprint)? else {
@@ -753,232 +620,6 @@ impl<'r> Recorder<'r, '_, '_> {
             .tx
             .command(number, command, WATCHKEEPER, self.in_force, self.now)?;
         Ok(())
-    }
-}
-
-/// Marks an alert as resolved, and tells its incident; a pending one stops waiting.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a different fact of one resolution"
-)]
-pub(crate) fn resolve(
-    tx: &mut Tx<'_, '_>,
-    fingerprint: Fingerprint,
-    before: &Alert,
-    ends_at: Option<Timestamp>,
-    how: Resolution,
-    by: &str,
-    in_force: &InForce,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut alert = before.clone();
-    alert.status = Status::Resolved;
-    alert.ends_at = Some(ends_at.unwrap_or(now));
-    alert.changed_at = now;
-    alert.pending_key = None;
-    alert.watch = None;
-    alert.held_by = None;
-    tx.put_alert(
-        fingerprint,
-        Some(before),
-        &alert,
-        Some(Change::Resolved),
-        now,
-    )?;
-    if let Some(key) = &before.pending_key {
-        return tx.remove_pending(key, fingerprint);
-    }
-    let Some(number) = before.incident else {
-        return Ok(());
-    };
-    if tx.is_open(number)? {
-        let command = Command::AlertResolves { fingerprint, how };
-        let _refused = tx.command(number, &command, by, in_force, now)?;
-    }
-    Ok(())
-}
-
-/// Which incident an alert of a key goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Open(u64),
-    /// Closed, and young enough to be the same.
-    Closed(u64),
-    /// A new one, which follows the last of its key where there was one.
-    New {
-        recurrence_of: Option<u64>,
-    },
-}
-
-/// Whether `open` is asked before the alert counts: not while its incident is worked on before stabilization.
-pub(crate) fn waits(tx: &Tx<'_, '_>, target: Target) -> Result<bool, Error> {
-    match target {
-        Target::New { .. } | Target::Closed(_) => Ok(true),
-        Target::Open(number) => {
-            let is_asked = tx.with(number, |incident| {
-                incident.is_clear() && incident.phase.is_after_response()
-            })?;
-            Ok(is_asked.unwrap_or(false))
-        }
-    }
-}
-
-/// The cause because of which an alert opens no incident; none where there is an open one that it joins.
-pub(crate) fn held_by(
-    tx: &mut Tx<'_, '_>,
-    alert: &Alert,
-    fingerprint: Fingerprint,
-    target: Target,
-    in_force: &InForce,
-) -> Result<Option<Fingerprint>, Error> {
-    match target {
-        Target::Open(_) => Ok(None),
-        Target::New { .. } | Target::Closed(_) => {
-            tx.follow_inhibitions(in_force)?;
-            let cause = inhibited_by(&tx.read(), &in_force.rules, fingerprint, alert)?;
-            Ok(cause.map(|(cause, _)| cause))
-        }
-    }
-}
-
-/// The incident that an alert joined.
-pub(crate) struct Joined {
-    pub(crate) number: u64,
-    pub(crate) opened: bool,
-}
-
-/// Brings a firing alert into the incident of its key: the open one, the closed one that reopens, or a new one.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a different fact of one joining"
-)]
-pub(crate) fn join(
-    tx: &mut Tx<'_, '_>,
-    alert: &Alert,
-    fingerprint: Fingerprint,
-    opening: &Opening<'_>,
-    key: String,
-    target: Target,
-    in_force: &InForce,
-    now: Timestamp,
-) -> Result<Joined, Error> {
-    let facts = facts_of(alert);
-    let severity = opening.severity(facts).0;
-    let name = name_of(&alert.labels).to_owned();
-    let fires = Command::AlertFires {
-        fingerprint,
-        name: name.clone(),
-        severity,
-    };
-    let (number, command, opened) = match target {
-        Target::Open(number) => (number, fires, false),
-        Target::Closed(number) => (
-            number,
-            Command::AlertReopens {
-                fingerprint,
-                name,
-                severity,
-            },
-            false,
-        ),
-        Target::New { recurrence_of } => {
-            let start = opened_by(alert, opening, key, recurrence_of, in_force);
-            (tx.open(start, WATCHKEEPER, now)?, fires, true)
-        }
-    };
-    let _refused = tx.command(number, &command, WATCHKEEPER, in_force, now)?;
-    Ok(Joined { number, opened })
-}
-
-fn opened_by(
-    alert: &Alert,
-    opening: &Opening<'_>,
-    dedup_key: String,
-    recurrence_of: Option<u64>,
-    in_force: &InForce,
-) -> Opened {
-    let facts = facts_of(alert);
-    let (severity, inputs) = opening.severity(facts);
-    let book = &in_force.book;
-    let process = book.processes.of(severity);
-    Opened {
-        number: 0,
-        origin: Origin::Alert,
-        title: opening.title(facts),
-        description: opening.description(facts),
-        severity,
-        inputs,
-        urgency: process.urgency,
-        profile: process.outputs,
-        leadership: process.leadership.clone(),
-        dedup_key: Some(dedup_key),
-        rule: Some(opening.rule().to_owned()),
-        revision: in_force.rules.revision.clone(),
-        team: opening.team().map(str::to_owned),
-        runbook: opening.runbook(facts),
-        policy: policy_of(book, opening.escalation_policy(), opening.team()),
-        resolve_after_ms: span(opening.resolve_after()),
-        reopen_within_ms: span(opening.reopen_within()),
-        verification: opening.verification().cloned(),
-        flapping: opening.flapping(),
-        recurrence_of,
-    }
-}
-
-/// The policy an incident keeps. A book without any leads at once to exhaustion, which is loud.
-pub(crate) fn policy_of(book: &Book, named: Option<&str>, team: Option<&str>) -> EscalationPolicy {
-    book.policy_for(named, team)
-        .cloned()
-        .unwrap_or_else(|| EscalationPolicy {
-            name: DEFAULT_POLICY.to_owned(),
-            steps: Vec::new(),
-            repeat: 0,
-            acknowledge_timeout_ms: None,
-            fallback: Vec::new(),
-        })
-}
-
-fn span(span: Duration) -> u64 {
-    u64::try_from(millis(span)).unwrap_or(0)
-}
-
-pub(crate) fn facts_of(alert: &Alert) -> Facts<'_> {
-    Facts {
-        labels: &alert.labels,
-        annotations: &alert.annotations,
-        attributes: &alert.attributes,
-    }
-}
-
-pub(crate) fn sides_of(alert: &Alert) -> Sides<'_> {
-    Sides {
-        labels: &alert.labels,
-        attributes: &alert.attributes,
-    }
-}
-
-/// By the rule by which it joined; if that is gone, by all.
-pub(crate) fn severity_by_its_rule(rules: &RuleSet, alert: &Alert, now: Timestamp) -> Severity {
-    let facts = facts_of(alert);
-    let own = alert
-        .rule
-        .as_deref()
-        .and_then(|rule| rules.opening_of(rule));
-    let opening = own.or_else(|| opening_by_all(rules, facts, now));
-    opening.map_or(crate::domain::rule::DEFAULT_SEVERITY, |opening| {
-        opening.severity(facts).0
-    })
-}
-
-/// What all rules say of an alert, where that opens.
-pub(crate) fn opening_by_all<'r>(
-    rules: &'r RuleSet,
-    facts: Facts<'_>,
-    now: Timestamp,
-) -> Option<Opening<'r>> {
-    match rules.judge(facts, now) {
-        Verdict::Open(opening) => Some(opening),
-        Verdict::Record { .. } | Verdict::Drop { .. } | Verdict::Unrouted => None,
     }
 }
 
