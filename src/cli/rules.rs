@@ -410,7 +410,7 @@ fn settled_text(settled: &Settled) -> String {
         ("runbook", "runbook", quoted(&settled.runbook)),
         ("team", "team", quoted(&settled.team)),
         ("policy", "policy", settled.policy.clone()),
-        ("opens after", "open_after", settled.open_after.clone()),
+        ("opens", "open", settled.open.clone()),
         (
             "clear after",
             "resolve_after",

@@ -9,10 +9,11 @@ use crate::domain::interval::Interval;
 use crate::domain::matcher::Matcher;
 use crate::domain::severity::{Matrix, Severity, SeverityInputs};
 use crate::domain::template::{Facts, Template};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, show_span};
 use crate::domain::verification::Plan;
 use index::Index;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,33 @@ pub enum Action {
     Record,
     /// Counted only.
     Drop,
+}
+
+/// Starts that a rule may ask for: each of them is remembered.
+pub const STARTS_MAX: u32 = 1000;
+
+/// What a key must have had before its incident opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenWhen {
+    #[default]
+    AtOnce,
+    /// A firing alert at every moment for so long.
+    After(Duration),
+    /// So many alerts that began within this span. One that began anew counts anew.
+    Count { count: u32, within: Duration },
+}
+
+/// `at once`, `after 2m`, `at 3 starts within 10m`.
+impl fmt::Display for OpenWhen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtOnce => f.write_str("at once"),
+            Self::After(span) => write!(f, "after {}", show_span(*span)),
+            Self::Count { count, within } => {
+                write!(f, "at {count} starts within {}", show_span(*within))
+            }
+        }
+    }
 }
 
 /// Where a rule's severity comes from.
@@ -65,7 +93,7 @@ pub struct Settings {
     pub team: Option<String>,
     pub escalation_policy: Option<String>,
     pub runbook: Option<Template>,
-    pub open_after: Option<Duration>,
+    pub open: Option<OpenWhen>,
     pub stale_after: Option<Duration>,
     pub flapping: Option<Flapping>,
     pub resolve_after: Option<Duration>,
@@ -345,8 +373,8 @@ impl<'r> Opening<'r> {
         self.set(|settings| settings.escalation_policy.as_deref())
     }
 
-    pub fn open_after(&self) -> Duration {
-        self.set(|settings| settings.open_after).unwrap_or_default()
+    pub fn open(&self) -> OpenWhen {
+        self.set(|settings| settings.open).unwrap_or_default()
     }
 
     pub fn resolve_after(&self) -> Duration {

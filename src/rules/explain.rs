@@ -81,7 +81,8 @@ pub struct Settled {
     pub runbook: Option<String>,
     pub team: Option<String>,
     pub policy: String,
-    pub open_after: String,
+    /// `at once`, `after 2m`, `at 3 starts within 10m`.
+    pub open: String,
     pub resolve_after: String,
     pub reopen_within: String,
     /// Which rule set each of these, or whose the policy is; what is not in here is the default.
@@ -190,7 +191,7 @@ fn settled(
         policy: policy
             .map_or(DEFAULT_POLICY, |policy| &policy.name)
             .to_owned(),
-        open_after: show_span(opening.open_after()),
+        open: opening.open().to_string(),
         resolve_after: show_span(opening.resolve_after()),
         reopen_within: show_span(opening.reopen_within()),
         set_by,
@@ -208,7 +209,7 @@ const SETTINGS: [Setting; 11] = [
     ("runbook", |settings| settings.runbook.is_some()),
     ("team", |settings| settings.team.is_some()),
     ("policy", |settings| settings.escalation_policy.is_some()),
-    ("open_after", |settings| settings.open_after.is_some()),
+    ("open", |settings| settings.open.is_some()),
     ("resolve_after", |settings| settings.resolve_after.is_some()),
     ("reopen_within", |settings| settings.reopen_within.is_some()),
     ("verification", |settings| settings.verification.is_some()),

@@ -6,7 +6,7 @@ use crate::domain::go_regex::RegexError;
 use crate::domain::incident::Flapping;
 use crate::domain::interval::Interval;
 use crate::domain::matcher::{Matcher, MatcherError, Op};
-use crate::domain::rule::{Action, Rule, Settings};
+use crate::domain::rule::{Action, OpenWhen, Rule, STARTS_MAX, Settings};
 use crate::domain::template::{Facts, Template};
 use crate::domain::verification::Plan;
 use crate::rules::{Context, Intervals, severity};
@@ -69,10 +69,7 @@ fn settings(section: &Section<'_>, context: Context<'_>) -> Settings {
             .get("escalation_policy")
             .and_then(|value| known(value, "policy", context.book.policies.keys())),
         runbook: template("runbook"),
-        open_after: section
-            .get("open")
-            .and_then(Value::section)
-            .and_then(open_after),
+        open: section.get("open").and_then(Value::section).and_then(open),
         stale_after: section.get("stale_after").and_then(Value::lasting),
         flapping: section
             .get("flapping")
@@ -194,12 +191,35 @@ fn active(value: Value<'_>, intervals: &Intervals) -> Option<Vec<Arc<Interval>>>
     read.into_iter().collect()
 }
 
-fn open_after(section: Section<'_>) -> Option<std::time::Duration> {
-    let after = section.get("after").and_then(Value::span);
-    section.not_yet("count");
-    section.not_yet("within");
+/// Either `after`, or `count` and `within`.
+fn open(section: Section<'_>) -> Option<OpenWhen> {
+    let after = section.get("after");
+    let counts = section.get("count").is_some() | section.get("within").is_some();
+    let read = match after {
+        Some(after) if counts => after.refuse(
+            "either \"after\" or \"count\" with \"within\" is wanted, found both".to_owned(),
+        ),
+        Some(after) => after.span().map(|span| match span.is_zero() {
+            true => OpenWhen::AtOnce,
+            false => OpenWhen::After(span),
+        }),
+        None if !counts => {
+            section.error("\"after\", or \"count\" with \"within\", is wanted, found neither");
+            None
+        }
+        None => {
+            let count = section
+                .required("count")
+                .and_then(|value| value.integer(1..=STARTS_MAX));
+            let within = section.required("within").and_then(Value::lasting);
+            count.zip(within).map(|(count, within)| match count {
+                1 => OpenWhen::AtOnce,
+                _ => OpenWhen::Count { count, within },
+            })
+        }
+    };
     section.done();
-    after
+    read
 }
 
 fn verification(section: Section<'_>, context: Context<'_>) -> Option<Plan> {

@@ -341,15 +341,41 @@ pub enum Change {
     Stale,
 }
 
-/// Alerts of one key that fire and have not met their rule's `open.after`.
+/// Alerts of one key that fire and have not met their rule's `open`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Since when the key has had a firing alert at every moment.
     pub since: Timestamp,
-    /// Each alert's `open.after`, in milliseconds.
-    pub members: BTreeMap<Fingerprint, u64>,
-    /// As it stands in the index.
-    pub due_at: Timestamp,
+    /// What each alert waits for.
+    pub members: BTreeMap<Fingerprint, Wait>,
+    /// When alerts of the key began, also such as have ended since, as far as a rule counts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Start>,
+    /// As it stands in the index. None while it only waits for more alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+/// What an alert waits for under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Wait {
+    /// So many milliseconds in which the key fires.
+    Elapsed(u64),
+    Starts {
+        count: u32,
+        within_ms: u64,
+    },
+}
+
+/// An alert that began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub alert: Fingerprint,
+    /// As its sender says; no later than it was received.
+    pub at: Timestamp,
+    /// By our clock it is of no use from then on.
+    pub until: Timestamp,
 }
 
 /// The last incident of a dedup key.

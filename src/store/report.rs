@@ -19,10 +19,10 @@ use crate::store::engine::Key;
 use crate::store::error::Error;
 use crate::store::heartbeats::{Heard, beat};
 use crate::store::joining::{
-    Target, facts_of, held_by, join, opening_by_all, resolve, severity_by_its_rule, waits,
+    Joined, Target, facts_of, held_by, join, opening_by_all, resolve, severity_by_its_rule, waits,
 };
-use crate::store::pending::mature_key;
-use crate::store::records::{Change, DeadLetter};
+use crate::store::pending::{mature_key, wait_of};
+use crate::store::records::{Change, DeadLetter, Wait};
 use crate::store::tx::Tx;
 use crate::store::{InForce, keys};
 use std::collections::BTreeMap;
@@ -308,6 +308,12 @@ impl<'r> Recorder<'r, '_, '_> {
             self.now,
         )?;
         self.joined_if_open(before.incident)?;
+        if let (Some(key), Some(starts_at)) = (&before.pending_key, sighting.starts_at)
+            && starts_at != before.starts_at
+            && self.tx.begins_anew(key, fingerprint, starts_at, self.now)?
+        {
+            return self.releases(key);
+        }
         let same_words = before.annotations == sighting.annotations && before.outcome == outcome;
         if same_words && same_but_sender(&before.attributes, &attributes) {
             if alert.watch != before.watch {
@@ -430,9 +436,10 @@ impl<'r> Recorder<'r, '_, '_> {
                 .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
             return self.counts_one(fingerprint, before, &alert);
         }
-        let waits = !opening.open_after().is_zero() && self.waits(target)?;
-        if waits {
-            return self.waits_for(fingerprint, before, alert, &key.key, opening.open_after());
+        if let Some(wait) = wait_of(opening.open())
+            && waits(self.tx, target)?
+        {
+            return self.waits_for(fingerprint, before, alert, &key.key, wait, target);
         }
         self.joins(fingerprint, before, alert, &opening, &key.key, target)
     }
@@ -448,13 +455,15 @@ impl<'r> Recorder<'r, '_, '_> {
         let Some(number) = alert.incident else {
             return Ok(());
         };
-        let after = opening.map(Opening::open_after).unwrap_or_default();
-        if !after.is_zero() && self.waits(Target::Open(number))? {
+        let target = Target::Open(number);
+        if let Some(wait) = opening.and_then(|opening| wait_of(opening.open()))
+            && waits(self.tx, target)?
+        {
             let key = self
                 .tx
                 .with(number, |incident| incident.opened.dedup_key.clone())?;
             if let Some(key) = key.flatten() {
-                return self.waits_for(fingerprint, before, alert.clone(), &key, after);
+                return self.waits_for(fingerprint, before, alert.clone(), &key, wait, target);
             }
         }
         let severity = match opening {
@@ -485,11 +494,17 @@ impl<'r> Recorder<'r, '_, '_> {
 
     /// Alerts that waited under this key join what is open now, as they would had they come after it.
     fn releases(&mut self, key: &str) -> Result<(), Error> {
-        mature_key(self.tx, key, self.in_force, self.now)
+        for joined in mature_key(self.tx, key, self.in_force, self.now)? {
+            self.note(&joined);
+        }
+        Ok(())
     }
 
-    fn waits(&mut self, target: Target) -> Result<bool, Error> {
-        waits(self.tx, target)
+    fn note(&mut self, joined: &Joined) {
+        match joined.opened {
+            true => self.recorded.opened.insert(joined.number),
+            false => self.recorded.joined.insert(joined.number),
+        };
     }
 
     fn waits_for(
@@ -498,7 +513,8 @@ impl<'r> Recorder<'r, '_, '_> {
         before: Option<&Alert>,
         mut alert: Alert,
         key: &str,
-        after: Duration,
+        wait: Wait,
+        target: Target,
     ) -> Result<(), Error> {
         alert.status = Status::Pending;
         alert.pending_key = Some(key.to_owned());
@@ -506,7 +522,11 @@ impl<'r> Recorder<'r, '_, '_> {
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;
         self.counts_one(fingerprint, before, &alert)?;
         self.joined_if_open(alert.incident)?;
-        self.tx.add_pending(key, fingerprint, after, self.now)
+        let this = (fingerprint, &alert);
+        match self.tx.add_pending(key, this, wait, target, self.now)? {
+            true => self.releases(key),
+            false => Ok(()),
+        }
     }
 
     fn joins(
@@ -528,11 +548,7 @@ impl<'r> Recorder<'r, '_, '_> {
             self.in_force,
             self.now,
         )?;
-        if joined.opened {
-            self.recorded.opened.insert(joined.number);
-        } else {
-            self.recorded.joined.insert(joined.number);
-        }
+        self.note(&joined);
         alert.incident = Some(joined.number);
         self.tx
             .put_alert(fingerprint, before, &alert, Some(Change::Fired), self.now)?;

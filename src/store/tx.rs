@@ -574,13 +574,15 @@ impl<'t, 's> Tx<'t, 's> {
         before: Option<&Pending>,
         pending: Option<&Pending>,
     ) {
-        if let Some(before) = before {
-            self.remove(keys::pending_due(before.due_at, dedup_key));
+        if let Some(due_at) = before.and_then(|before| before.due_at) {
+            self.remove(keys::pending_due(due_at, dedup_key));
         }
         match pending {
             Some(pending) => {
-                self.makes_due = true;
-                self.put(keys::pending_due(pending.due_at, dedup_key), &());
+                if let Some(due_at) = pending.due_at {
+                    self.makes_due = true;
+                    self.put(keys::pending_due(due_at, dedup_key), &());
+                }
                 self.put(keys::pending(dedup_key), pending);
             }
             None => self.remove(keys::pending(dedup_key)),

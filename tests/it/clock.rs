@@ -3,6 +3,7 @@
 use crate::world::{Receiver, START, World, at, book, contacts, policy, rules};
 use std::ops::ControlFlow;
 use std::time::Duration;
+use watchkeeper::domain::rule::OpenWhen;
 use watchkeeper::store::lists::transitions;
 
 const TWO: &[(&str, u64)] = &[("ann", 5), ("bob", 10)];
@@ -164,7 +165,8 @@ fn resolve_after_is_of_time_that_passed() {
 #[test]
 fn open_after_is_of_time_that_passed() {
     for (hours, page) in [(3, "12:02 ann"), (-3, "06:02 ann")] {
-        let rules = rules(|settings| settings.open_after = Some(Duration::from_secs(120)));
+        let rules =
+            rules(|settings| settings.open = Some(OpenWhen::After(Duration::from_secs(120))));
         let mut world = World::with(START, book(TWO), rules);
         world.fires("Down");
         world.advance(1);

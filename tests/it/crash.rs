@@ -15,7 +15,7 @@ use watchkeeper::domain::incident::event::{Event, Remark};
 use watchkeeper::domain::incident::{Ask, Entry, Incident};
 use watchkeeper::domain::page::Outcome;
 use watchkeeper::domain::phase::{Output, Phase};
-use watchkeeper::domain::rule::SeverityRule;
+use watchkeeper::domain::rule::{OpenWhen, SeverityRule};
 use watchkeeper::domain::severity::{Profile, Severity};
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::Plan;
@@ -115,7 +115,7 @@ fn world() -> World {
             map: BTreeMap::from([("critical".to_owned(), Severity::Sev1)]),
             default: Some(Severity::Sev3),
         });
-        settings.open_after = Some(Duration::from_secs(60));
+        settings.open = Some(OpenWhen::After(Duration::from_secs(60)));
         settings.resolve_after = Some(Duration::from_secs(120));
         settings.verification = Some(Plan {
             check: CronSpec::parse("0 * * * *").expect("a cron"),

@@ -10,7 +10,7 @@ use watchkeeper::domain::alert::{Fingerprint, Outcome, Run, Sighting, Signal, St
 use watchkeeper::domain::incident::Ask;
 use watchkeeper::domain::incident::event::{Origin, Waiver};
 use watchkeeper::domain::phase::{Output, Phase};
-use watchkeeper::domain::rule::{Action, Rule, RuleSet, Settings, SeverityRule};
+use watchkeeper::domain::rule::{Action, OpenWhen, Rule, RuleSet, Settings, SeverityRule};
 use watchkeeper::domain::severity::{Severity, SeverityInputs};
 use watchkeeper::store::commands::Reported;
 use watchkeeper::store::report::Recorded;
@@ -52,6 +52,16 @@ fn status(world: &World, name: &str) -> Status {
 
 fn minutes(minutes: u64) -> Option<Duration> {
     Some(Duration::from_secs(minutes * 60))
+}
+
+fn after_minutes(span: u64) -> Option<OpenWhen> {
+    minutes(span).map(OpenWhen::After)
+}
+
+/// So many starts within ten minutes.
+fn at_starts(count: u32) -> Option<OpenWhen> {
+    let within = Duration::from_secs(600);
+    Some(OpenWhen::Count { count, within })
 }
 
 fn fixed(severity: Severity) -> Option<SeverityRule> {
@@ -596,7 +606,7 @@ fn an_alert_resolved_by_hand_makes_it_clear() {
 
 #[test]
 fn an_alert_is_pending_until_open_after_has_passed_and_opens_exactly_then() {
-    let mut world = two(|settings| settings.open_after = minutes(2));
+    let mut world = two(|settings| settings.open = after_minutes(2));
     assert_eq!(world.fires("Down"), Recorded::default());
     world.advance_seconds(119);
     assert_eq!(world.pages(), [""; 0]);
@@ -609,7 +619,7 @@ fn an_alert_is_pending_until_open_after_has_passed_and_opens_exactly_then() {
 
 #[test]
 fn an_alert_that_resolves_before_open_after_has_passed_opens_nothing() {
-    let mut world = two(|settings| settings.open_after = minutes(2));
+    let mut world = two(|settings| settings.open = after_minutes(2));
     world.fires("Down");
     world.advance(1);
     world.resolves("Down");
@@ -623,7 +633,7 @@ fn an_alert_that_resolves_before_open_after_has_passed_opens_nothing() {
 
 #[test]
 fn alerts_that_hand_over_keep_their_key_firing() {
-    let mut world = two(|settings| settings.open_after = minutes(2));
+    let mut world = two(|settings| settings.open = after_minutes(2));
     world.fires("Down a");
     world.advance(1);
     world.fires("Down b");
@@ -636,7 +646,7 @@ fn alerts_that_hand_over_keep_their_key_firing() {
 
 #[test]
 fn firing_again_in_triage_counts_without_open() {
-    let mut world = two(|settings| settings.open_after = minutes(2));
+    let mut world = two(|settings| settings.open = after_minutes(2));
     world.fires("Down");
     world.advance(3);
     world.acknowledges(1, "ann");
@@ -652,7 +662,7 @@ fn firing_again_in_triage_counts_without_open() {
 #[test]
 fn what_waits_joins_as_soon_as_another_alert_of_its_key_opens_in_either_order() {
     let waiting = rule("waiting", &[r#"instance="a""#], |settings| {
-        settings.open_after = minutes(2);
+        settings.open = after_minutes(2);
     });
     let at_once = rule("at once", &[], |settings| {
         settings.severity = fixed(Severity::Sev2);
@@ -670,6 +680,164 @@ fn what_waits_joins_as_soon_as_another_alert_of_its_key_opens_in_either_order() 
         world.advance(3);
         assert_eq!(world.pages(), ["09:00 ann"], "{order:?}");
     }
+}
+
+// Opening by a number of starts.
+
+/// An alert that began then, as its sender says.
+fn since(name: &str, starts_at: &str) -> Sighting {
+    Sighting {
+        starts_at: Some(at(starts_at)),
+        ..sighting(name, Signal::Firing)
+    }
+}
+
+#[test]
+fn so_many_starts_of_a_key_within_the_span_open_its_incident() {
+    let mut world = two(|settings| settings.open = at_starts(3));
+    assert_eq!(world.fires("Down a"), Recorded::default());
+    world.advance(4);
+    assert_eq!(world.fires("Down b"), Recorded::default());
+    for _ in 0..20 {
+        assert_eq!(world.fires("Down a").n_repeats, 1, "a repeat is no start");
+    }
+    world.advance(6);
+    assert_eq!(status(&world, "Down a"), Status::Pending);
+    assert_eq!(world.pages(), [""; 0]);
+    assert_eq!(world.fires("Down c"), opened(1));
+    assert_eq!(world.pages(), ["09:10 ann"]);
+    assert_eq!(world.incident(1).members.counts().firing, 3);
+    assert_eq!(world.received(1), 23);
+}
+
+#[test]
+fn one_alert_that_begins_again_and_again_is_so_many_starts() {
+    let mut world = two(|settings| settings.open = at_starts(3));
+    for _ in 0..2 {
+        assert_eq!(world.fires("Down"), Recorded::default());
+        world.advance(2);
+        world.resolves("Down");
+        world.advance(1);
+    }
+    assert_eq!(world.fires("Down"), opened(1));
+    assert_eq!(world.pages(), ["09:06 ann"]);
+}
+
+#[test]
+fn starts_further_apart_than_the_span_open_nothing_and_are_forgotten() {
+    let mut world = two(|settings| settings.open = at_starts(3));
+    for _ in 0..20 {
+        world.fires("Down");
+        world.advance(3);
+        world.resolves("Down");
+        world.advance(3);
+    }
+    assert_eq!(world.pages(), [""; 0]);
+    world.advance(10);
+    let left = world
+        .simulation
+        .store()
+        .read(|reader| reader.pending("Down"));
+    assert_eq!(left.expect("the memory store reads"), None);
+}
+
+#[test]
+fn the_same_start_of_the_same_alert_counts_once_and_senders_say_when_it_was() {
+    let mut world = two(|settings| settings.open = at_starts(3));
+    for _ in 0..5 {
+        world.receives(vec![since("Down", "2026-03-02T08:59:00Z")]);
+        world.resolves("Down");
+    }
+    // A sender that forgot what it had sent: without a resolve it is the next start all the same.
+    world.receives(vec![since("Down", "2026-03-02T08:59:30Z")]);
+    assert_eq!(status(&world, "Down"), Status::Pending);
+    let recorded = world.receives(vec![since("Down", "2026-03-02T08:59:50Z")]);
+    assert_eq!((recorded.opened, recorded.n_repeats), ([1].into(), 1));
+}
+
+#[test]
+fn what_began_hours_apart_is_not_together_because_it_arrives_together() {
+    let mut world = two(|settings| settings.open = at_starts(3));
+    let began = ["03:00", "05:00", "07:00"]
+        .map(|time| since(&format!("Down {time}"), &format!("2026-03-02T{time}:00Z")));
+    assert_eq!(world.receives(began.to_vec()), Recorded::default());
+    let late = ["06:52", "06:55"]
+        .map(|time| since(&format!("Down {time}"), &format!("2026-03-02T{time}:00Z")));
+    assert_eq!(
+        world.receives(late.to_vec()),
+        opened(1),
+        "with that of 07:00"
+    );
+}
+
+#[test]
+fn what_waits_for_a_number_joins_what_another_alert_of_its_key_opens() {
+    let counted = rule("counted", &[r#"instance="a""#], |settings| {
+        settings.open = at_starts(3);
+    });
+    let at_once = rule("at once", &[], |_| ());
+    let mut world = two_by(vec![counted, at_once]);
+    assert_eq!(world.fires("Down a"), Recorded::default());
+    assert_eq!(world.fires("Down b"), opened(1));
+    assert_eq!(status(&world, "Down a"), Status::Firing);
+    assert_eq!(world.incident(1).members.counts().firing, 2);
+}
+
+#[test]
+fn from_stabilization_on_only_starts_since_it_is_clear_count() {
+    let mut world = two(|settings| settings.open = at_starts(2));
+    world.fires("Down a");
+    world.fires("Down b");
+    world.acknowledges(1, "ann");
+    world.resolves("Down a");
+    world.resolves("Down b");
+    advances_to(&mut world, 1, Phase::Stabilization);
+    world.advance(5);
+    world.receives(vec![since("Down a", "2026-03-02T08:59:00Z")]);
+    world.receives(vec![since("Down b", "2026-03-02T09:01:00Z")]);
+    assert!(
+        world.incident(1).is_clear(),
+        "one of them began before that"
+    );
+    world.receives(vec![since("Down c", "2026-03-02T09:04:00Z")]);
+    let incident = world.incident(1);
+    assert_eq!((incident.is_clear(), incident.recurrences), (false, 1));
+    assert_eq!(incident.members.counts().firing, 3);
+}
+
+#[test]
+fn reopen_within_is_asked_when_the_number_is_met() {
+    let mut world = two(|settings| {
+        closes_by_itself(settings);
+        settings.open = at_starts(2);
+    });
+    world.fires("Down");
+    world.advance(1);
+    world.resolves("Down");
+    world.fires("Down");
+    world.acknowledges(1, "ann");
+    world.resolves("Down");
+    world.advance(60);
+    let closed_at = world.incident(1).closed_at.expect("it was verified");
+    world.receives(vec![since("Down", "2026-03-02T09:30:00Z")]);
+    world.resolves("Down");
+    world.advance(115);
+    assert_eq!(
+        world.fires("Down"),
+        Recorded {
+            joined: [].into(),
+            ..Recorded::default()
+        }
+    );
+    assert!(
+        !world.incident(1).is_open(),
+        "a start before the close does not count"
+    );
+    world.resolves("Down");
+    world.advance(6);
+    assert!(world.simulation.now().since(closed_at) > Duration::from_secs(2 * 3600));
+    assert_eq!(world.fires("Down"), opened(2), "too late to be the same");
+    assert_eq!(world.incident(2).opened.recurrence_of, Some(1));
 }
 
 // From stabilization on.
@@ -720,7 +888,7 @@ fn firing_again_from_stabilization_on_is_a_recurrence_in_response() {
 
 #[test]
 fn what_is_pending_from_stabilization_on_ends_no_clear_until_it_has_met_open() {
-    let mut world = two(|settings| settings.open_after = minutes(5));
+    let mut world = two(|settings| settings.open = after_minutes(5));
     world.fires("Down");
     world.advance(6);
     world.acknowledges(1, "ann");
@@ -814,7 +982,7 @@ fn later_than_reopen_within_it_is_a_new_incident_that_follows_the_old_one() {
 fn a_closed_incident_reopens_when_open_is_met_not_when_it_begins_to_fire() {
     let mut world = two(|settings| {
         closes_by_itself(settings);
-        settings.open_after = minutes(5);
+        settings.open = after_minutes(5);
     });
     world.fires("Down");
     world.advance(5);
@@ -988,7 +1156,7 @@ fn an_unrouted_alert_whose_words_change_so_that_a_rule_takes_it_opens() {
 
 #[test]
 fn an_alert_that_waits_and_is_resolved_by_hand_opens_nothing() {
-    let mut world = two(|settings| settings.open_after = minutes(2));
+    let mut world = two(|settings| settings.open = after_minutes(2));
     world.fires("Down");
     world
         .simulation

@@ -120,7 +120,7 @@ alert 1: firing
                runbook      none  (default)
                team         none  (default)
                policy       default  (default)
-               opens after  0s  (default)
+               opens        at once  (default)
                clear after  0s  (default)
                reopens in   1d  (default)
 "#
@@ -175,7 +175,7 @@ fn headers_and_parameters_stand_for_those_of_the_request() {
                runbook      none  (default)
                team         "web"  (by team)
                policy       web  (by team web)
-               opens after  0s  (default)
+               opens        at once  (default)
                clear after  5m  (by team)
                reopens in   1d  (default)
 "#
@@ -334,7 +334,7 @@ fn the_same_is_printed_as_data() {
         json!({
             "action": "open", "rule": "team", "severity": "SEV3", "dedup_key": "a", "title": "a",
             "description": "{alertname=\"a\", env=\"prod\"}", "runbook": null, "team": "web", "policy": "web",
-            "open_after": "0s", "resolve_after": "5m", "reopen_within": "1d",
+            "open": "at once", "resolve_after": "5m", "reopen_within": "1d",
             "set_by": { "team": "team", "resolve_after": "team", "policy": "team web" },
         })
     );

@@ -27,7 +27,7 @@ use watchkeeper::domain::verification::{CheckResult, Plan};
 use watchkeeper::store::muting::Standing;
 use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
-    PageState, Pending, Quarantined, Replayed, Seen, Transition,
+    PageState, Pending, Quarantined, Replayed, Seen, Start, Transition, Wait,
 };
 
 const EVENTS: &str = include_str!("fixtures/golden/events-1.jsonl");
@@ -621,8 +621,27 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
     check("pending", &|text| {
         let pending = Pending {
             since: nine(),
-            members: BTreeMap::from([(DOWN, 120_000)]),
-            due_at: at("2026-03-02T09:02:00Z"),
+            members: BTreeMap::from([(DOWN, Wait::Elapsed(120_000))]),
+            starts: Vec::new(),
+            due_at: Some(at("2026-03-02T09:02:00Z")),
+        };
+        same(text, &pending);
+    });
+    check("pending_count", &|text| {
+        let wait = Wait::Starts {
+            count: 3,
+            within_ms: 600_000,
+        };
+        let start = Start {
+            alert: DOWN,
+            at: nine(),
+            until: at("2026-03-02T09:10:00Z"),
+        };
+        let pending = Pending {
+            since: nine(),
+            members: BTreeMap::from([(DOWN, wait)]),
+            starts: vec![start],
+            due_at: None,
         };
         same(text, &pending);
     });

@@ -13,7 +13,7 @@ use watchkeeper::domain::incident::{Ask, Entry, Incident, Status};
 use watchkeeper::domain::oncall::DEFAULT_POLICY;
 use watchkeeper::domain::page::Outcome;
 use watchkeeper::domain::phase::{Output, Phase};
-use watchkeeper::domain::rule::SeverityRule;
+use watchkeeper::domain::rule::{OpenWhen, SeverityRule};
 use watchkeeper::domain::severity::{Processes, Severity};
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::Plan;
@@ -192,7 +192,7 @@ impl Story {
                 map: map.collect(),
                 default: None,
             });
-            settings.open_after = Some(minutes(setting.open_after));
+            settings.open = Some(OpenWhen::After(minutes(setting.open_after)));
             settings.resolve_after = Some(minutes(setting.resolve_after));
             settings.reopen_within = Some(minutes(90));
         });

@@ -12,7 +12,7 @@ use watchkeeper::domain::incident::event::MutedBy;
 use watchkeeper::domain::incident::{Ask, Refusal};
 use watchkeeper::domain::inhibition::{Inhibition, Sides};
 use watchkeeper::domain::matcher::Matcher;
-use watchkeeper::domain::rule::{RuleSet, Settings};
+use watchkeeper::domain::rule::{OpenWhen, RuleSet, Settings};
 use watchkeeper::domain::severity::Severity;
 use watchkeeper::domain::silence::{Silence, State, Unfit};
 use watchkeeper::domain::time::Timestamp;
@@ -669,7 +669,7 @@ fn an_effect_that_went_stale_is_judged_when_its_cause_ends() {
 fn an_effect_that_must_last_waits_its_time_once_its_cause_ended() {
     let mut rules = clustered();
     rules = with_settings(rules, |settings| {
-        settings.open_after = Some(Duration::from_secs(120));
+        settings.open = Some(OpenWhen::After(Duration::from_secs(120)));
     });
     let mut world = World::with(START, book(&[("ana", 600)]), rules);
     world.fires("Cluster eu");

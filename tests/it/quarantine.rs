@@ -7,6 +7,7 @@ use watchkeeper::domain::escalation::Target;
 use watchkeeper::domain::incident::Ask;
 use watchkeeper::domain::incident::event::{Cause, Event, PageIssue};
 use watchkeeper::domain::incident::{Entry, Incident};
+use watchkeeper::domain::rule::OpenWhen;
 use watchkeeper::engine::audit::UNREADABLE;
 use watchkeeper::store::engine::{Class, Keep, Key, Reads, job};
 use watchkeeper::store::records::{Head, PageState};
@@ -263,7 +264,8 @@ fn waits_of_an_incident_in_quarantine_move_with_the_clock() {
 
 #[test]
 fn an_incident_that_is_stuck_does_not_keep_others_from_opening() {
-    let open_after = rules(|settings| settings.open_after = Some(Duration::from_secs(120)));
+    let open_after =
+        rules(|settings| settings.open = Some(OpenWhen::After(Duration::from_secs(120))));
     let mut world = World::with(START, book(&[("ann", 5), ("bob", 10)]), open_after);
     world.fires("Down");
     world.advance(2);

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use watchkeeper::config::{Config, Environment, load};
 use watchkeeper::domain::alert::{Fingerprint, Labels};
 use watchkeeper::domain::finding::Finding;
-use watchkeeper::domain::rule::Verdict;
+use watchkeeper::domain::rule::{OpenWhen, Verdict};
 use watchkeeper::domain::severity::{Matrix, MatrixRow, Severity};
 use watchkeeper::domain::template::Facts;
 use watchkeeper::domain::time::{Timestamp, show_span};
@@ -88,14 +88,14 @@ fn the_contract_s_example_is_read() {
     );
     assert_eq!(settings.team.as_deref(), Some("payments"));
     assert_eq!(settings.escalation_policy.as_deref(), Some("payments"));
-    let spans = [
-        settings.open_after,
-        settings.resolve_after,
-        settings.reopen_within,
-    ];
+    assert_eq!(
+        settings.open,
+        Some(OpenWhen::After(std::time::Duration::from_secs(120)))
+    );
+    let spans = [settings.resolve_after, settings.reopen_within];
     assert_eq!(
         spans.map(|span| span.map(show_span)),
-        ["2m", "5m", "1d"].map(|span| Some(span.to_owned()))
+        ["5m", "1d"].map(|span| Some(span.to_owned()))
     );
     let plan = settings.verification.as_ref().expect("a plan");
     assert_eq!(

@@ -20,7 +20,7 @@ use watchkeeper::domain::incident::{Ask, Flapping};
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::page::Outcome;
 use watchkeeper::domain::phase::Output;
-use watchkeeper::domain::rule::{Action, RuleSet, SeverityRule};
+use watchkeeper::domain::rule::{Action, OpenWhen, RuleSet, SeverityRule};
 use watchkeeper::domain::severity::{Processes, Severity};
 use watchkeeper::simulate::{Simulation, check_result, signal};
 use watchkeeper::store::commands::{Caller, Reported, ask, report as report_incident};
@@ -600,6 +600,13 @@ fn random_rules(random: &mut Chance, revision: u64) -> RuleSet {
         changes: u32::try_from(1 + random.below(4)).expect("few"),
         within_ms: 60_000 * (1 + random.below(40)),
     });
+    let open = match random.one_in(4) {
+        true => OpenWhen::Count {
+            count: u32::try_from(2 + random.below(3)).expect("few"),
+            within: Duration::from_secs(60 * (1 + random.below(60))),
+        },
+        false => OpenWhen::After(open_after),
+    };
     let by_instance = random.one_in(3);
     let odd_is_recorded = random.one_in(5);
     let name = format!("all-{}", revision % 2);
@@ -609,7 +616,7 @@ fn random_rules(random: &mut Chance, revision: u64) -> RuleSet {
             map: words.into_iter().collect(),
             default: Some(Severity::Sev3),
         });
-        settings.open_after = Some(open_after);
+        settings.open = Some(open);
         settings.resolve_after = Some(resolve_after);
         settings.reopen_within = Some(reopen_within);
         settings.stale_after = stale_after;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use watchkeeper::domain::alert::{
     Alert, Fingerprint, Outcome, Run, Scope, Sighting, Signal, Status,
 };
-use watchkeeper::domain::rule::Settings;
 use watchkeeper::domain::rule::SeverityRule;
+use watchkeeper::domain::rule::{OpenWhen, Settings};
 use watchkeeper::domain::severity::Severity;
 use watchkeeper::simulate::check_result;
 use watchkeeper::store::engine::Order;
@@ -239,7 +239,7 @@ fn a_clock_that_is_set_makes_nothing_stale_and_keeps_nothing_from_it() {
 #[test]
 fn a_pending_alert_that_is_not_heard_of_opens_all_the_same() {
     let mut world = world(|settings| {
-        settings.open_after = Some(Duration::from_secs(7 * 3600));
+        settings.open = Some(OpenWhen::After(Duration::from_secs(7 * 3600)));
     });
     world.fires("Down");
     world.advance(7 * HOUR);
@@ -324,7 +324,8 @@ fn no_lease_ends_while_nobody_could_renew_it() {
 
 #[test]
 fn a_lease_that_ends_while_its_alert_waits_opens_nothing() {
-    let mut world = world(|settings| settings.open_after = Some(Duration::from_secs(600)));
+    let mut world =
+        world(|settings| settings.open = Some(OpenWhen::After(Duration::from_secs(600))));
     leased(&mut world, "Down", "2026-03-02T09:04:00Z");
     world.advance(20);
     assert_eq!(world.pages(), [""; 0]);

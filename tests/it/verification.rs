@@ -12,7 +12,7 @@ use watchkeeper::domain::incident::event::{Entry, Event, WATCHKEEPER};
 use watchkeeper::domain::incident::{Ask, Incident, Verification};
 use watchkeeper::domain::oncall::{OnCall, Overrides};
 use watchkeeper::domain::phase::{Output, Phase};
-use watchkeeper::domain::rule::SeverityRule;
+use watchkeeper::domain::rule::{OpenWhen, SeverityRule};
 use watchkeeper::domain::severity::{Profile, Severity};
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::domain::verification::{CheckResult, Plan};
@@ -352,7 +352,7 @@ fn from_stabilization_on_a_clear_incident_that_fires_again_recurs() {
 
 #[test]
 fn an_alert_that_has_not_met_open_after_is_no_recurrence() {
-    let rules = rules(|settings| settings.open_after = Some(Duration::from_secs(120)));
+    let rules = rules(|settings| settings.open = Some(OpenWhen::After(Duration::from_secs(120))));
     let mut world = World::with(START, book(STEPS), rules);
     world.fires("Down");
     world.advance(2);

@@ -12,6 +12,7 @@ use crate::store::intake::unharmed;
 use crate::store::joining::{facts_of, join, waits};
 use crate::store::keys::Bucket;
 use crate::store::muting::{Look, Places, inhibited_by};
+use crate::store::pending::{mature_key, wait_of};
 use crate::store::read::Reader;
 use crate::store::records::Change;
 use crate::store::tx::{Matched, Tx};
@@ -358,9 +359,10 @@ fn look_at_held(
     alert.rule = Some(opening.rule().to_owned());
     let key = opening.dedup_key(facts, fingerprint).key;
     let target = tx.target(&key, now)?;
-    let after = opening.open_after();
     // One that is stale fired for long before.
-    if alert.status == Status::Firing && !after.is_zero() && waits(tx, target)? {
+    if let (Status::Firing, Some(wait)) = (alert.status, wait_of(opening.open()))
+        && waits(tx, target)?
+    {
         alert.status = Status::Pending;
         alert.changed_at = now;
         alert.pending_key = Some(key.clone());
@@ -371,7 +373,10 @@ fn look_at_held(
             Some(Change::Changed),
             now,
         )?;
-        return tx.add_pending(&key, fingerprint, after, now);
+        if tx.add_pending(&key, (fingerprint, &alert), wait, target, now)? {
+            mature_key(tx, &key, in_force, now)?;
+        }
+        return Ok(());
     }
     let joined = join(
         tx,
