@@ -20,6 +20,7 @@ pub mod server;
 pub mod severity;
 pub mod sources;
 pub mod store;
+mod storm;
 
 pub use crate::config::environment::Environment;
 
@@ -236,7 +237,8 @@ fn read(
     let log = log::read(watchkeeper.section("log"));
     let retention = retention::read(watchkeeper.section("retention"));
     let rules = rules_from(watchkeeper.get("rules_dir"), directory);
-    for section in ["prometheus", "storm", "limits", "heartbeat", "reviews"] {
+    let storm = storm::read(watchkeeper.get("storm"));
+    for section in ["prometheus", "limits", "heartbeat", "reviews"] {
         watchkeeper.not_yet(section);
     }
     for section in ONCALL_SECTIONS {
@@ -253,6 +255,7 @@ fn read(
         weaknesses: analysis.weaknesses,
         detection_gaps: analysis.detection_gaps,
         stale_after: stale_after(&sources),
+        storm,
         heartbeats: heartbeats
             .iter()
             .map(|(name, one)| (name.clone(), one.heartbeat.clone()))

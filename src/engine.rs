@@ -17,7 +17,7 @@ use crate::store::engine::Class;
 use crate::store::sweep::{REMOVED_MAX, Retention, sweep};
 use crate::store::{
     Error, Failure, InForce, Reader, Store, Tx, heartbeats, lists, muting, pending, quarantine,
-    seen_clock, served, silences, unrefused, watch,
+    seen_clock, served, silences, storms, unrefused, watch,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -85,6 +85,7 @@ pub struct Health {
     pub audited_at: Option<Timestamp>,
     pub violations: Vec<Violation>,
     pub n_quarantined: usize,
+    pub n_storms: usize,
     pub n_clock_jumps: u64,
     /// All processes that work on the store, where there may be several.
     pub replicas: Vec<Shown>,
@@ -195,6 +196,10 @@ impl Engine {
             self.open_matured(in_force, at.now)?;
             look = self.look(at.now)?;
         }
+        if look.storms(at.now) {
+            self.look_while_due(storms::next_due, storms::step, in_force, at.now)?;
+            look = self.look(at.now)?;
+        }
         if look.mutes(at.now) {
             self.look_at_muting(in_force, at.now)?;
             look = self.look(at.now)?;
@@ -231,6 +236,8 @@ impl Engine {
             Ok(Look {
                 due_at: lists::next_due(reader)?,
                 matures_at: pending::next_due(reader)?,
+                storms_at: storms::next_due(reader)?,
+                n_storms: storms::n_on(reader)?,
                 watched_at: watch::next_due(reader)?,
                 beats_at: heartbeats::next_due(reader)?,
                 mutes_at: muting::next_due(reader)?,
@@ -356,6 +363,7 @@ impl Engine {
                     seen_clock::keep(tx, to)?;
                 }
                 pending::shift(tx, by_ms)?;
+                storms::shift(tx, by_ms)?;
                 quarantine::shift(tx, by_ms)?;
                 silences::clock_was_set(tx, to)?;
                 served::clock_was_set(tx, to, by_ms)
@@ -611,8 +619,17 @@ impl Engine {
                 quarantine::shout_due(tx, &its, now)
             }))?;
         }
-        self.health
-            .change(|health| health.n_quarantined = look.quarantined.len());
+        self.health.change(|health| {
+            if health.n_storms != look.n_storms {
+                tracing::warn!(
+                    storms = look.n_storms,
+                    before = health.n_storms,
+                    "teams with more new incidents than [storm] takes: further keys join one incident each"
+                );
+            }
+            health.n_storms = look.n_storms;
+            health.n_quarantined = look.quarantined.len();
+        });
         if look.has_untold {
             self.tell_alerts(look.quarantined.clone(), in_force, now)?;
         }
@@ -692,6 +709,7 @@ impl Engine {
             look.due_at,
             look.matures_at,
             look.watched_at,
+            look.storms_at,
             look.beats_at,
             look.mutes_at,
             look.has_upkeep.then_some(now),
@@ -710,6 +728,8 @@ struct Look {
     matures_at: Option<Timestamp>,
     /// The first watch of an alert is due.
     watched_at: Option<Timestamp>,
+    storms_at: Option<Timestamp>,
+    n_storms: usize,
     /// The first heartbeat must have been heard of.
     beats_at: Option<Timestamp>,
     /// The first silence starts or ends, or there are incidents to be looked at.
@@ -736,6 +756,10 @@ impl Look {
 
     fn mutes(&self, now: Timestamp) -> bool {
         self.has_upkeep || self.mutes_at.is_some_and(|at| at <= now)
+    }
+
+    fn storms(&self, now: Timestamp) -> bool {
+        self.storms_at.is_some_and(|at| at <= now)
     }
 
     fn is_silent(&self, now: Timestamp) -> bool {

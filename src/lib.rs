@@ -88,6 +88,7 @@
 //!   - `config/severity.rs`: `[severity]`
 //!   - `config/sources.rs`: `[sources]`
 //!   - `config/store.rs`: `[store]`
+//!   - `config/storm.rs`: `[storm]`
 //! - `domain.rs`: The vocabulary
 //!   - `domain/action_item.rs`: Action items
 //!   - `domain/alert.rs`: Alerts
@@ -116,6 +117,7 @@
 //!     - `domain/incident/muting.rs`: Muting of one incident
 //!     - `domain/incident/outputs.rs`: Which outputs an incident has, and the exact list of what is missing before it goes on or closes
 //!     - `domain/incident/paging.rs`: Paging of one incident
+//!     - `domain/incident/storm.rs`: A storm
 //!     - `domain/incident/timeline.rs`: An incident's log in words
 //!     - `domain/incident/verify.rs`: Verification of one incident
 //!   - `domain/interval.rs`: Intervals
@@ -289,6 +291,7 @@
 //!       - `store/sled/state/catalogue.rs`: The catalogue of the state, in sled
 //!     - `store/sled/verify.rs`: Verifies a closed store
 //!     - `store/sled/write.rs`: The writer
+//!   - `store/storms.rs`: Storms
 //!   - `store/sweep.rs`: Retention
 //!   - `store/tx.rs`: One transaction
 //!   - `store/watch.rs`: Watches

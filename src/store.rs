@@ -29,6 +29,7 @@ pub mod served;
 pub mod silences;
 
 pub mod sled;
+pub mod storms;
 pub mod sweep;
 pub mod watch;
 

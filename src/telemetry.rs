@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Every metric, its kind, and what it says.
-pub const METRICS: [(&str, Kind, &str); 30] = [
+pub const METRICS: [(&str, Kind, &str); 31] = [
     (
         "watchkeeper_received_total",
         Kind::Counter,
@@ -95,6 +95,11 @@ pub const METRICS: [(&str, Kind, &str); 30] = [
         "watchkeeper_quarantined_incidents",
         Kind::Gauge,
         "incidents that could not be stepped: must be 0",
+    ),
+    (
+        "watchkeeper_storms",
+        Kind::Gauge,
+        "teams with more new incidents than [storm] takes",
     ),
     (
         "watchkeeper_store_sequence",

@@ -12,6 +12,7 @@ mod members;
 mod muting;
 mod outputs;
 mod paging;
+mod storm;
 mod timeline;
 mod verify;
 
@@ -22,6 +23,7 @@ pub use crate::domain::incident::members::{Counts, Member, Members};
 pub use crate::domain::incident::muting::Mute;
 pub use crate::domain::incident::outputs::Given;
 pub use crate::domain::incident::paging::{Live, LiveState, Paging};
+pub use crate::domain::incident::storm::{Handing, Storm, StormCap, service_of};
 pub use crate::domain::incident::timeline::describe;
 pub use crate::domain::incident::verify::Verification;
 
@@ -89,6 +91,7 @@ pub struct Incident {
     quiet_since: Option<Timestamp>,
     pub clear_since: Option<Timestamp>,
     changes: flapping::Changes,
+    storm: Storm,
     /// Clear only once `contained` is given: it has no alerts, or a person reopened it.
     clear_by_word: bool,
     pub acknowledged: Option<Acknowledgement>,
@@ -298,6 +301,7 @@ impl Incident {
             quiet_since: None,
             clear_since: None,
             changes: flapping::Changes::default(),
+            storm: Storm::default(),
             clear_by_word: by_person,
             acknowledged: None,
             muted: None,

@@ -2,6 +2,7 @@
 
 use crate::domain::escalation::{EscalationPolicy, Target};
 use crate::domain::heartbeat::Heartbeat;
+use crate::domain::incident::StormCap;
 use crate::domain::schedule::{Override, Schedule};
 use crate::domain::severity::{Processes, Urgency};
 use crate::domain::source::Kind;
@@ -65,6 +66,8 @@ pub struct Book {
     pub heartbeats: BTreeMap<String, Heartbeat>,
     /// How long an alert of a source may fire without being heard of, where the source says.
     pub stale_after: BTreeMap<String, Duration>,
+    /// New incidents of one team past which further keys join its storm; storms are not handled where there is none.
+    pub storm: Option<StormCap>,
 }
 
 impl Book {

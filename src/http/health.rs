@@ -169,6 +169,7 @@ pub async fn metrics(State(site): State<Site>) -> impl IntoResponse {
     let health = site.health.read();
     set("watchkeeper_audit_violations", health.violations.len());
     set("watchkeeper_quarantined_incidents", health.n_quarantined);
+    set("watchkeeper_storms", health.n_storms);
     set("watchkeeper_store_journal_segments", status.n_segments);
     metrics::gauge!("watchkeeper_store_sequence").set(as_f64(status.sequence));
     metrics::gauge!("watchkeeper_store_applied_sequence").set(as_f64(status.applied));

@@ -3,10 +3,10 @@
 use crate::domain::change::Change;
 use crate::domain::change::related::Related;
 use crate::domain::incident::event::{Entry, MutedBy, Remark, Waiver};
-use crate::domain::incident::{Incident, Verification, describe};
+use crate::domain::incident::{Incident, Storm, Verification, describe};
 use crate::domain::oncall::Book;
 use crate::domain::phase::Output;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, show_span};
 use crate::engine::link::Links;
 use crate::store::lists::Listed;
 use crate::store::records::{DeadLetter, PageRecord, Replayed};
@@ -80,6 +80,7 @@ pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
         "muted_since": instant_or_null(incident.mute().map(|mute| mute.since)),
         "muted_by": incident.mute().iter().flat_map(|mute| &mute.by).map(muted_by).collect::<Vec<_>>(),
         "flapping": incident.is_flapping(),
+        "storm": incident.storm().map(|of| storm(of, incident)),
         "next": next(incident, now),
         "given": given(incident),
         "waivers": incident.waivers.values().map(waiver).collect::<Vec<_>>(),
@@ -90,6 +91,19 @@ pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
         "verification": incident.verification.as_ref().map(verification),
         "failed_verifications": incident.failed_windows.iter().map(verification).collect::<Vec<_>>(),
         "changed_at": instant(incident.changed_at),
+    })
+}
+
+/// Past what it was opened, and what joined it: the first keys by name, all of them by number.
+fn storm(storm: &Storm, incident: &Incident) -> Value {
+    let cap = incident.opened.storm;
+    json!({
+        "incidents": cap.map(|cap| cap.incidents),
+        "within": cap.map(|cap| show_span(cap.within())),
+        "n_keys": storm.n_keys,
+        "keys": *storm.keys,
+        "services": *storm.services,
+        "over_at": instant_or_null(storm.over_at),
     })
 }
 

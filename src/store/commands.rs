@@ -113,6 +113,7 @@ pub fn report(
         reopen_within_ms: 0,
         verification: None,
         flapping: None,
+        storm: None,
         recurrence_of: None,
     };
     let number = tx.open(opened, &caller.by, caller.now)?;
@@ -198,12 +199,12 @@ fn claim_key(tx: &mut Tx<'_, '_>, number: u64) -> Result<(), Failure<Refused>> {
     let Some(Some(key)) = tx.with(number, |incident| incident.opened.dedup_key.clone())? else {
         return Ok(());
     };
-    match tx.read().holder(&key)? {
+    match tx.read().holder(&key)?.map(|holder| holder.incident) {
         Some(holder) if holder != number && tx.is_open(holder)? => {
             Err(Refused::Incident(Refusal::KeyTaken { number: holder }).into())
         }
         _ => {
-            tx.put_holder(&key, number);
+            tx.put_holder(&key, number, None);
             Ok(())
         }
     }

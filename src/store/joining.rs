@@ -4,18 +4,18 @@
 use crate::domain::alert::{Alert, Fingerprint, Status, name_of};
 use crate::domain::escalation::EscalationPolicy;
 use crate::domain::incident::event::{Opened, Origin, WATCHKEEPER};
-use crate::domain::incident::{Command, Resolution};
+use crate::domain::incident::{Command, Incident, Resolution};
 use crate::domain::inhibition::Sides;
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{DEFAULT_SEVERITY, Opening, RuleSet, Verdict};
 use crate::domain::severity::Severity;
 use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, millis};
-use crate::store::InForce;
 use crate::store::error::Error;
 use crate::store::muting::inhibited_by;
 use crate::store::records::Change;
 use crate::store::tx::Tx;
+use crate::store::{InForce, storms};
 use std::time::Duration;
 
 /// Marks an alert as resolved, and tells its incident; a pending one stops waiting.
@@ -109,12 +109,51 @@ pub(crate) struct Joined {
     pub(crate) opened: bool,
 }
 
-/// Brings a firing alert into the incident of its key: the open one, the closed one that reopens, or a new one.
+/// Brings a firing alert into the incident of its key: the open one, the closed one that reopens, or a new one; past the cap of its
+/// team into the storm.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different fact of one joining"
 )]
 pub(crate) fn join(
+    tx: &mut Tx<'_, '_>,
+    alert: &Alert,
+    fingerprint: Fingerprint,
+    opening: &Opening<'_>,
+    key: String,
+    target: Target,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<Joined, Error> {
+    let severity = || opening.severity(facts_of(alert)).0;
+    let storm = match target {
+        Target::Open(number) => {
+            let is_storm = tx.with(number, Incident::is_storm)?;
+            is_storm.unwrap_or(false).then_some((number, false, None))
+        }
+        Target::New { .. } | Target::Closed(_) => {
+            let turned = storms::turn_aside(tx, opening.team(), severity(), in_force, now)?;
+            if let Some((number, _)) = turned {
+                let before = tx.answering(&key)?;
+                tx.put_holder(&key, number, before);
+            }
+            turned.map(|(number, is_new)| (number, is_new, Some(key.as_str())))
+        }
+    };
+    if let Some((number, opened, key)) = storm {
+        let this = (fingerprint, alert);
+        storms::join(tx, number, this, severity(), key, in_force, now)?;
+        return Ok(Joined { number, opened });
+    }
+    join_own(tx, alert, fingerprint, opening, key, target, in_force, now)
+}
+
+/// The same whatever the cap of its team.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different fact of one joining"
+)]
+pub(crate) fn join_own(
     tx: &mut Tx<'_, '_>,
     alert: &Alert,
     fingerprint: Fingerprint,
@@ -183,6 +222,7 @@ fn opened_by(
         reopen_within_ms: span(opening.reopen_within()),
         verification: opening.verification().cloned(),
         flapping: opening.flapping(),
+        storm: None,
         recurrence_of,
     }
 }

@@ -38,12 +38,13 @@ const CHANGE: u8 = b'G';
 const CHANGE_AT: u8 = b'g';
 const SILENCE: u8 = b'Y';
 const MUTING: u8 = b'y';
+const STORM: u8 = b'w';
 
 /// Tables of which the same few records are asked for by most transactions.
-pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY];
+pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY, STORM];
 
 /// Tables of which most processes ask for the same records again and again: they remember them, and tell each other of them.
-pub(crate) const TOLD: &[u8] = &[META, HEAD, KEY, TALLY, PENDING];
+pub(crate) const TOLD: &[u8] = &[META, HEAD, KEY, TALLY, PENDING, STORM];
 
 /// Tables that stay small and are rewritten all the time.
 pub(crate) const WORK: &[u8] = &[
@@ -62,6 +63,7 @@ pub(crate) const WORK: &[u8] = &[
     HEARTBEAT,
     HEARTBEAT_DUE,
     MUTING,
+    STORM,
 ];
 
 /// Instants sort as unsigned numbers: the sign bit is flipped.
@@ -294,6 +296,53 @@ pub(crate) fn all_idempotency_ends() -> Key {
 
 pub(crate) fn idempotency_ended_before(at: Timestamp) -> Key {
     key(IDEMPOTENCY_ENDS, &[&instant(at)])
+}
+
+/// The table of storms: what stands in it after its byte.
+const OPENINGS: &[u8] = b"o";
+const STORM_ENDS: &[u8] = b"e";
+const STORM_HANDS: &[u8] = b"h";
+
+/// A team's name; a byte of its own where there is none, as a name may be empty.
+fn team_part(team: Option<&str>) -> Vec<u8> {
+    match team {
+        Some(team) => [b"t", team.as_bytes()].concat(),
+        None => b"-".to_vec(),
+    }
+}
+
+pub(crate) fn openings(team: Option<&str>) -> Key {
+    key(STORM, &[OPENINGS, &team_part(team)])
+}
+
+pub(crate) fn all_openings() -> Key {
+    key(STORM, &[OPENINGS])
+}
+
+/// When a team's storm ends.
+pub(crate) fn storm_ends(at: Timestamp, team: Option<&str>) -> Key {
+    key(STORM, &[STORM_ENDS, &instant(at), &team_part(team)])
+}
+
+pub(crate) fn all_storm_ends() -> Key {
+    key(STORM, &[STORM_ENDS])
+}
+
+/// The team that a key of this table names from `offset` on.
+pub(crate) fn read_storm_team(key: &[u8], offset: usize) -> Option<Option<String>> {
+    match key.get(offset..)? {
+        [b't', team @ ..] => Some(Some(String::from_utf8(team.to_vec()).ok()?)),
+        _none => Some(None),
+    }
+}
+
+/// A storm that is over and has alerts yet to move, from then on.
+pub(crate) fn storm_hands(at: Timestamp, number: u64) -> Key {
+    key(STORM, &[STORM_HANDS, &instant(at), &number.to_be_bytes()])
+}
+
+pub(crate) fn all_storms_handing() -> Key {
+    key(STORM, &[STORM_HANDS])
 }
 
 pub(crate) fn pending(dedup_key: &str) -> Key {

@@ -2,6 +2,7 @@
 
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
 use crate::domain::escalation::EXHAUSTED_EVERY;
+use crate::domain::incident::Incident;
 use crate::domain::rule::{OpenWhen, STARTS_MAX};
 use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
@@ -101,7 +102,7 @@ pub fn put_off(
         pending.due_at = Some(now.plus(EXHAUSTED_EVERY));
         tx.put_pending(key, Some(&before), Some(&pending));
     }
-    match tx.read().holder(key)? {
+    match tx.read().holder(key)?.map(|holder| holder.incident) {
         Some(number) => quarantine::put(tx, number, why, in_force, now),
         None => Ok(()),
     }
@@ -309,9 +310,23 @@ impl Tx<'_, '_> {
         Ok(())
     }
 
+    /// The last incident of a key; where a storm that is over took it, the last one before that.
+    pub(crate) fn answering(&mut self, key: &str) -> Result<Option<u64>, Error> {
+        let Some(holder) = self.read().holder(key)? else {
+            return Ok(None);
+        };
+        // One that is stuck keeps its key.
+        let is_over = self.with(holder.incident, Incident::is_storm_over)?;
+        let is_over = is_over.unwrap_or_default();
+        Ok(match is_over {
+            true => holder.before,
+            false => Some(holder.incident),
+        })
+    }
+
     /// The incident that an alert of a key goes to.
     pub(crate) fn target(&mut self, key: &str, now: Timestamp) -> Result<Target, Error> {
-        let Some(number) = self.read().holder(key)? else {
+        let Some(number) = self.answering(key)? else {
             return Ok(Target::New {
                 recurrence_of: None,
             });

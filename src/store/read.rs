@@ -179,10 +179,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The last incident of a dedup key.
-    pub fn holder(&self, dedup_key: &str) -> Result<Option<u64>, Error> {
-        Ok(self
-            .get::<KeyHolder>(&keys::dedup(dedup_key))?
-            .map(|holder| holder.incident))
+    pub fn holder(&self, dedup_key: &str) -> Result<Option<KeyHolder>, Error> {
+        self.get(&keys::dedup(dedup_key))
     }
 
     pub fn pending(&self, dedup_key: &str) -> Result<Option<Pending>, Error> {

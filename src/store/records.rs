@@ -134,6 +134,9 @@ pub struct Head {
     /// When the engine must look at it; the same instant stands in the due index.
     #[serde(default)]
     pub due_at: Option<Timestamp>,
+    /// It was a storm, and takes no alerts any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub storm_over: bool,
 }
 
 /// The runs of a check that were counted.
@@ -382,6 +385,9 @@ pub struct Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyHolder {
     pub incident: u64,
+    /// The last incident before a storm took the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
 }
 
 /// An incident that could not be stepped: it is left alone, and shouted about.

@@ -24,7 +24,7 @@ use crate::store::joining::{
 use crate::store::pending::{mature_key, wait_of};
 use crate::store::records::{Change, DeadLetter, Wait};
 use crate::store::tx::Tx;
-use crate::store::{InForce, keys};
+use crate::store::{InForce, keys, storms};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -161,6 +161,7 @@ pub fn foreseen(report: &Report, in_force: &InForce, now: Timestamp) -> Vec<Key>
         };
         if let Some(opening) = opening_by_all(&in_force.rules, facts, now) {
             keys.push(keys::dedup(&opening.dedup_key(facts, fingerprint).key));
+            keys.extend(storms::foreseen(opening.team(), in_force));
         }
     }
     keys
@@ -376,7 +377,7 @@ impl<'r> Recorder<'r, '_, '_> {
         };
         let rules = std::sync::Arc::clone(&self.in_force.rules);
         let of_incident = match before.and_then(|before| before.incident) {
-            Some(number) if self.tx.is_open(number)? => Some(number),
+            Some(number) if self.tx.takes_alerts(number)? => Some(number),
             _ => None,
         };
         if let (Some(number), Some(before)) = (of_incident, before) {

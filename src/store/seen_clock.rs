@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 use crate::store::error::Error;
 use crate::store::read::Reader;
 use crate::store::tx::Tx;
-use crate::store::{Failure, keys, lists, pending, quarantine, served, silences};
+use crate::store::{Failure, keys, lists, pending, quarantine, served, silences, storms};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
@@ -66,6 +66,7 @@ pub fn begin_jump(
         .into());
     }
     pending::shift(tx, by_ms)?;
+    storms::shift(tx, by_ms)?;
     quarantine::shift(tx, by_ms)?;
     silences::clock_was_set(tx, to)?;
     served::clock_was_set(tx, to, by_ms)?;

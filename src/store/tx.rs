@@ -251,6 +251,17 @@ impl<'t, 's> Tx<'t, 's> {
         }
     }
 
+    /// Whether an alert that belonged to it does so still: it is open, and no storm that is over.
+    pub(crate) fn takes_alerts(&self, number: u64) -> Result<bool, Error> {
+        match self.work.get(&number) {
+            Some(work) => Ok(work.incident.is_open() && !work.incident.is_storm_over()),
+            None => {
+                let head = self.read().head(number)?;
+                Ok(head.is_some_and(|head| head.open && !head.storm_over))
+            }
+        }
+    }
+
     /// Asks something of an incident; none where there is no such incident. What it makes due is settled in this
     /// transaction.
     pub fn command(
@@ -294,7 +305,7 @@ impl<'t, 's> Tx<'t, 's> {
         let number = self.next(Counter::Incident)?;
         opened.number = number;
         if let Some(dedup_key) = &opened.dedup_key {
-            self.put_holder(dedup_key, number);
+            self.put_holder(dedup_key, number, None);
         }
         let (incident, entry) = Incident::open(opened, by, now);
         let work = Work {
@@ -564,8 +575,9 @@ impl<'t, 's> Tx<'t, 's> {
         self.put(keys::check(fingerprint), seen);
     }
 
-    pub(crate) fn put_holder(&mut self, dedup_key: &str, incident: u64) {
-        self.put(keys::dedup(dedup_key), &KeyHolder { incident });
+    /// `before` had the key, where it is a storm that takes it.
+    pub(crate) fn put_holder(&mut self, dedup_key: &str, incident: u64, before: Option<u64>) {
+        self.put(keys::dedup(dedup_key), &KeyHolder { incident, before });
     }
 
     pub(crate) fn put_pending(
@@ -698,6 +710,7 @@ impl<'t, 's> Tx<'t, 's> {
             title: incident.opened.title.clone(),
             dedup_key: incident.opened.dedup_key.clone(),
             due_at: incident.next_due(),
+            storm_over: incident.is_storm_over(),
         };
         let due_before = before.and_then(|before| before.due_at);
         if due_before != head.due_at {

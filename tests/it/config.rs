@@ -170,7 +170,6 @@ fn the_contract_s_examples_are_read() {
             "64 warning: \"update_every\" is not yet in effect",
             "65 warning: \"analysis_within\" is not yet in effect",
             "68 warning: \"prometheus\" is not yet in effect",
-            "71 warning: \"storm\" is not yet in effect",
             "75 warning: \"limits\" is not yet in effect",
             "81 warning: \"heartbeat\" is not yet in effect",
             "85 warning: \"reviews\" is not yet in effect",

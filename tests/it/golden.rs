@@ -14,10 +14,10 @@ use watchkeeper::domain::change::{About, Change as ToldChange, Status as ChangeS
 use watchkeeper::domain::cron_spec::CronSpec;
 use watchkeeper::domain::escalation::{EscalationPolicy, Step, Target};
 use watchkeeper::domain::incident::event::{
-    AttemptOutcome, Audience, Cause, MutedBy, Opened, Origin, PageIssue, RaisedBy, Remark, Role,
-    ToldWhy, Unsaid, Waiver,
+    AttemptOutcome, Audience, Cause, HandedOver, MutedBy, Opened, Origin, PageIssue, RaisedBy,
+    Remark, Role, StoodAt, ToldWhy, Unsaid, Waiver,
 };
-use watchkeeper::domain::incident::{Entry, Event, Incident};
+use watchkeeper::domain::incident::{Entry, Event, Incident, StormCap};
 use watchkeeper::domain::matcher::Matcher;
 use watchkeeper::domain::phase::{Output, Phase};
 use watchkeeper::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
@@ -29,6 +29,7 @@ use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
     PageState, Pending, Quarantined, Replayed, Seen, Start, Transition, Wait,
 };
+use watchkeeper::store::storms::Openings;
 
 const EVENTS: &str = include_str!("fixtures/golden/events-1.jsonl");
 const RECORDS: &str = include_str!("fixtures/golden/records-1.tsv");
@@ -52,7 +53,7 @@ kinds! {
     Attempted, Hastened, PagesDropped, Acknowledged, Unacknowledged, AcknowledgeTimedOut, Escalated, ClockJumped,
     TakenOver, Assigned, Updated, Noted, EvidenceAdded, MitigationApplied, ContainmentAdded, NoContainment, Analysed,
     ActionAdded, ActionChanged, OutputGiven, Waived, Advanced, VerificationStarted, Checked, Closed, Muted, Unmuted,
-    PagesMuted,
+    PagesMuted, StormGrew, StormEnded, TookOver,
 }
 
 const DOWN: Fingerprint = Fingerprint(0x0123_4567_89ab_cdef);
@@ -110,6 +111,7 @@ fn opened() -> Opened {
         resolve_after_ms: 300_000,
         reopen_within_ms: 86_400_000,
         verification: Some(plan()),
+        storm: None,
         flapping: None,
         recurrence_of: Some(7),
     }
@@ -183,11 +185,13 @@ fn events() -> Vec<Event> {
             fingerprint,
             reason: None,
             unsaid: None,
+            moved_to: None,
         },
         Event::AlertResolved {
             fingerprint,
             reason: Some(text("the host is gone")),
             unsaid: None,
+            moved_to: None,
         },
         Event::Cleared { since: nine() },
         Event::FiredAgain { resumes: true },
@@ -357,6 +361,7 @@ fn events() -> Vec<Event> {
             fingerprint,
             reason: None,
             unsaid: Some(Unsaid::Assumed),
+            moved_to: None,
         },
         Event::AlertWentStale {
             fingerprint,
@@ -385,6 +390,52 @@ fn events() -> Vec<Event> {
             why: text("muted by its cause ClusterDown (0123456789abcdef)"),
         },
         Event::Unmuted,
+        Event::StormGrew {
+            key: Some(text("checkout/HighErrorRate")),
+            service: Some(text("checkout")),
+            calls: true,
+            resumes: true,
+        },
+        Event::StormEnded,
+        Event::AlertResolved {
+            fingerprint,
+            reason: None,
+            unsaid: None,
+            moved_to: Some(13),
+        },
+        Event::TookOver {
+            from: 11,
+            over: HandedOver {
+                acknowledged_by: Some(text("ana")),
+                acknowledged_at: Some(nine()),
+                held_since: Some(nine()),
+                started_at: Some(nine()),
+                stood_at: None,
+            },
+        },
+        Event::TookOver {
+            from: 11,
+            over: HandedOver {
+                stood_at: Some(StoodAt::Step {
+                    round: 1,
+                    step: 0,
+                    next_at: nine(),
+                    reached: true,
+                }),
+                ..HandedOver::default()
+            },
+        },
+        Event::TookOver {
+            from: 11,
+            over: HandedOver {
+                stood_at: Some(StoodAt::Exhausted {
+                    exhaustion: 2,
+                    next_at: nine(),
+                    delivered: true,
+                }),
+                ..HandedOver::default()
+            },
+        },
     ]
 }
 
@@ -413,6 +464,7 @@ fn head() -> Head {
         title: "checkout: errors".to_owned(),
         dedup_key: Some("checkout/HighErrorRate".to_owned()),
         due_at: Some(nine()),
+        storm_over: false,
     }
 }
 
@@ -578,7 +630,48 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             },
         );
     });
-    check("key", &|text| same(text, &KeyHolder { incident: 12 }));
+    check("key", &|text| {
+        same(
+            text,
+            &KeyHolder {
+                incident: 12,
+                before: None,
+            },
+        );
+    });
+    check("key_of_storm", &|text| {
+        same(
+            text,
+            &KeyHolder {
+                incident: 12,
+                before: Some(11),
+            },
+        );
+    });
+    check("head_of_storm", &|text| {
+        same(
+            text,
+            &Head {
+                storm_over: true,
+                ..head()
+            },
+        );
+    });
+    check("openings", &|text| {
+        let openings = Openings {
+            recent: [nine()].into(),
+            storm: Some(12),
+            ends_at: Some(at("2026-03-02T09:01:00Z")),
+        };
+        same(text, &openings);
+    });
+    check("storm_cap", &|text| {
+        let cap = StormCap {
+            incidents: 50,
+            within_ms: 60_000,
+        };
+        same(text, &cap);
+    });
     check("check", &|text| {
         let run = CountedRun {
             id: Some("a".to_owned()),

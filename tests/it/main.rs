@@ -66,6 +66,7 @@ mod simulation;
 mod stale;
 mod store;
 mod stores;
+mod storms;
 mod vendors;
 mod verification;
 mod world;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use watchkeeper::domain::alert::{Outcome as CheckOutcome, Run, Sighting, Signal};
 use watchkeeper::domain::escalation::Target;
 use watchkeeper::domain::incident::event::{Origin, Remark};
-use watchkeeper::domain::incident::{Ask, Flapping};
+use watchkeeper::domain::incident::{Ask, Flapping, StormCap};
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::page::Outcome;
 use watchkeeper::domain::phase::Output;
@@ -580,6 +580,10 @@ fn random_book(random: &mut Chance) -> Book {
     } else {
         vec![Target::Person("ben".to_owned())]
     };
+    book.storm = random.one_in(3).then(|| StormCap {
+        incidents: u32::try_from(1 + random.below(4)).expect("few"),
+        within_ms: 60_000 * (1 + random.below(20)),
+    });
     book.processes = Processes::new(Severity::ALL.map(|severity| {
         let mut process = book.processes.of(severity).clone();
         process.verification = plan("*/20 * * * *", 1);

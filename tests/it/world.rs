@@ -368,6 +368,7 @@ pub(crate) fn book(steps: &[(&str, u64)]) -> Book {
     Book {
         heartbeats: BTreeMap::new(),
         stale_after: BTreeMap::new(),
+        storm: None,
         people: people.collect(),
         teams: BTreeMap::new(),
         schedules: BTreeMap::new(),

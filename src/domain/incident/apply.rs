@@ -59,6 +59,14 @@ impl Incident {
                 self.paging_mut().begin(None);
             }
             Event::FlappingEnded => self.changes.ended(),
+            Event::StormGrew {
+                key,
+                service,
+                calls,
+                resumes,
+            } => self.apply_storm_grew(key.as_deref(), service.as_deref(), *calls, *resumes, at),
+            Event::StormEnded => self.storm.over_at = Some(at),
+            Event::TookOver { over, .. } => self.apply_took_over(over),
             Event::Recurred { recurrences, phase } => self.recurred(*recurrences, *phase),
             Event::Reopened {
                 phase, by_person, ..

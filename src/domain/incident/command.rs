@@ -7,6 +7,7 @@ use crate::domain::escalation::Target;
 use crate::domain::incident::event::{
     AttemptOutcome, Audience, MutedBy, Remark, Role, Unsaid, Waiver,
 };
+use crate::domain::incident::storm::Handing;
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Severity, SeverityInputs};
 
@@ -40,6 +41,16 @@ pub enum Command {
         name: String,
         severity: Severity,
     },
+    /// An alert of this service has joined the storm that the incident is, under a key that may be new to it.
+    StormGrows {
+        key: Option<String>,
+        service: String,
+        is_muted: bool,
+    },
+    /// The storm is over.
+    EndStorm,
+    /// Its alert comes from a storm that is over.
+    TakeOverFrom(Box<Handing>),
     /// How an attempt to deliver a page ended.
     Attempted {
         serial: u32,
@@ -71,7 +82,10 @@ impl Command {
             | Self::AlertResolves { fingerprint, .. }
             | Self::AlertGoesStale { fingerprint, .. }
             | Self::AlertReopens { fingerprint, .. } => Some(*fingerprint),
-            Self::Attempted { .. }
+            Self::StormGrows { .. }
+            | Self::EndStorm
+            | Self::TakeOverFrom(_)
+            | Self::Attempted { .. }
             | Self::Mute { .. }
             | Self::Unmute
             | Self::Look
@@ -90,6 +104,8 @@ pub enum Resolution {
     ByHand(String),
     /// Nobody did.
     Unsaid(Unsaid),
+    /// It fires still, in this incident.
+    Moved(u64),
 }
 
 /// What people ask.

@@ -50,6 +50,13 @@ impl Incident {
                 outcome,
                 detail,
             } => Ok(self.attempted(*serial, *attempt, *outcome, detail, now)),
+            Command::StormGrows {
+                key,
+                service,
+                is_muted,
+            } => Ok(self.storm_grows(key.as_deref(), service, *is_muted, now)),
+            Command::EndStorm => Ok(self.ends_storm()),
+            Command::TakeOverFrom(handing) => Ok(self.takes_over_from(handing)),
             Command::Mute { by } => Ok(self.mute_by(by)),
             Command::Unmute => Ok(self.unmute()),
             Command::Look => Ok(Vec::new()),
@@ -264,10 +271,11 @@ impl Incident {
         fingerprint: Fingerprint,
         how: &Resolution,
     ) -> Result<Vec<Event>, Refusal> {
-        let (reason, unsaid) = match how {
-            Resolution::Said => (None, None),
-            Resolution::ByHand(reason) => (Some(reason.clone()), None),
-            Resolution::Unsaid(unsaid) => (None, Some(*unsaid)),
+        let (reason, unsaid, moved_to) = match how {
+            Resolution::Said => (None, None, None),
+            Resolution::ByHand(reason) => (Some(reason.clone()), None, None),
+            Resolution::Unsaid(unsaid) => (None, Some(*unsaid), None),
+            Resolution::Moved(to) => (None, None, Some(*to)),
         };
         match self.members.get(fingerprint) {
             None => Err(Refusal::NoSuchAlert {
@@ -279,6 +287,7 @@ impl Incident {
                 fingerprint,
                 reason,
                 unsaid,
+                moved_to,
             }]),
         }
     }

@@ -5,6 +5,7 @@ use crate::domain::alert::Fingerprint;
 use crate::domain::analysis::Analysis;
 use crate::domain::escalation::EscalationPolicy;
 use crate::domain::incident::flapping::Flapping;
+use crate::domain::incident::storm::StormCap;
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity, SeverityInputs, Urgency};
 use crate::domain::time::Timestamp;
@@ -81,6 +82,9 @@ pub struct Opened {
     /// How often it may change between firing and silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flapping: Option<Flapping>,
+    /// Past which it was opened, where it is the storm of its team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<StormCap>,
     /// The closed incident of the same key that this one follows.
     #[serde(default)]
     pub recurrence_of: Option<u64>,
@@ -224,6 +228,40 @@ pub enum Unsaid {
     Assumed,
 }
 
+/// What an incident that came out of a storm gets from that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<Timestamp>,
+    /// What the acknowledge timeout counts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood_at: Option<StoodAt>,
+}
+
+/// Where an escalation stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoodAt {
+    /// This step, counted from 0, had run.
+    Step {
+        round: u32,
+        step: u32,
+        next_at: Timestamp,
+        reached: bool,
+    },
+    Exhausted {
+        exhaustion: u32,
+        next_at: Timestamp,
+        delivered: bool,
+    },
+}
+
 /// What mutes alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -299,6 +337,9 @@ pub enum Event {
         /// Where nobody said that it is resolved.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unsaid: Option<Unsaid>,
+        /// It fires still: it moved to an incident of its own when the storm was over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved_to: Option<u64>,
     },
     /// Fired, and was not heard of for long.
     AlertWentStale {
@@ -320,6 +361,23 @@ pub enum Event {
     },
     /// It has settled.
     FlappingEnded,
+    /// An alert joined a storm: under a key that is new to it, or as the first of its service, which calls anew.
+    StormGrew {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        calls: bool,
+        /// The escalation goes on where it stands, and does not begin anew.
+        resumes: bool,
+    },
+    /// The rate has fallen: what still fires moves to incidents of its own.
+    StormEnded,
+    /// Its alert came from the storm, with whoever acknowledged that and where its escalation stood.
+    TookOver {
+        from: u64,
+        over: HandedOver,
+    },
     Recurred {
         recurrences: u32,
         phase: Phase,

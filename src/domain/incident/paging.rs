@@ -2,7 +2,7 @@
 
 use crate::domain::escalation::{EXHAUSTED_EVERY, Target};
 use crate::domain::incident::Incident;
-use crate::domain::incident::event::{AttemptOutcome, Cause, Event, PageIssue, ToldWhy};
+use crate::domain::incident::event::{AttemptOutcome, Cause, Event, PageIssue, StoodAt, ToldWhy};
 use crate::domain::oncall::OnCall;
 use crate::domain::phase::Phase;
 use crate::domain::severity::Urgency;
@@ -72,7 +72,7 @@ pub enum Stage {
         step: u32,
         left: Option<Duration>,
     },
-    /// A step has run. `nobody` once it is known that it reached nobody.
+    /// A step has run. `nobody` once it is known that it reached nobody, or where its pages are another incident's.
     Waiting {
         round: u32,
         step: u32,
@@ -333,6 +333,69 @@ impl Paging {
         };
     }
 
+    /// The step or exhaustion that ran last is paged again, and its time goes on.
+    pub(super) fn page_again(&mut self, at: Timestamp) {
+        self.stopped(false, at);
+        self.resumed(at);
+    }
+
+    /// Something has run, and nobody has been told to stop.
+    pub(super) fn is_escalating(&self, now: Timestamp) -> bool {
+        let is_recent = self
+            .started_at
+            .is_some_and(|started| now.since(started) < RESUMES_WITHIN);
+        is_recent && matches!(self.stage, Stage::Waiting { .. } | Stage::Exhausted { .. })
+    }
+
+    /// The last step of this start of which a page was delivered, counted from 1.
+    pub(super) fn reached_step(&self) -> Option<u32> {
+        self.last_reached.map(|reached| reached.step)
+    }
+
+    /// A page of an exhaustion was delivered.
+    pub(super) fn is_loud(&self) -> bool {
+        self.exhaustion_delivered
+    }
+
+    /// Goes on where the escalation of another incident stood, whose pages were for this one, too.
+    pub(super) fn take_over(&mut self, started_at: Option<Timestamp>, stood_at: StoodAt) {
+        self.start += 1;
+        self.started_at = started_at;
+        self.start_from = self.last_serial + 1;
+        self.last_reached = None;
+        self.stage = match stood_at {
+            StoodAt::Step {
+                round,
+                step,
+                next_at,
+                reached,
+            } => {
+                self.last_reached = reached.then_some(Reached {
+                    serial: self.last_serial,
+                    step: step + 1,
+                    round,
+                });
+                Stage::Waiting {
+                    round,
+                    step,
+                    next_at,
+                    nobody: true,
+                }
+            }
+            StoodAt::Exhausted {
+                exhaustion,
+                next_at,
+                delivered,
+            } => {
+                self.exhaustion_delivered = delivered;
+                Stage::Exhausted {
+                    exhaustion,
+                    next_at,
+                }
+            }
+        };
+    }
+
     pub(super) fn clock_jumped(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| *at = at.shifted(by_ms);
         match &mut self.stage {
@@ -438,7 +501,9 @@ impl Incident {
             return false;
         }
         match &self.paging.stage {
-            Stage::Waiting { round, step, .. } => self.paging.has_reached(*round, *step),
+            Stage::Waiting { round, step, .. } => {
+                self.paging.has_reached(*round, *step) || self.paging.last_reached.is_some()
+            }
             Stage::Idle | Stage::Starting | Stage::Running { .. } | Stage::Exhausted { .. } => {
                 self.paging.last_reached.is_some()
             }
@@ -512,8 +577,17 @@ impl Incident {
         };
         vec![Event::Told {
             why: ToldWhy::Clear,
-            pages: self.updates(self.paged(), &format!("clear since {since}"), now),
+            pages: self.updates(self.paged(), &self.clear_in_words(since), now),
         }]
+    }
+
+    fn clear_in_words(&self, since: Timestamp) -> String {
+        match self.is_storm_over() {
+            true => format!(
+                "the storm is over since {since}; what still fires has an incident of its own"
+            ),
+            false => format!("clear since {since}"),
+        }
     }
 
     /// Those who were paged hear that nobody knows whether it still fires; none where nobody was.
@@ -783,6 +857,7 @@ impl Incident {
                 .iter()
                 .map(move |contact| (person, contact))
         });
+        let note = self.storm_in_words();
         contacts
             .zip(self.paging.last_serial + 1..)
             .map(|((person, contact), serial)| PageIssue {
@@ -794,7 +869,7 @@ impl Incident {
                 channel: contact.channel.clone(),
                 address: contact.address.clone(),
                 due_at: now.plus(contact.after),
-                note: None,
+                note: note.clone(),
             })
             .collect()
     }

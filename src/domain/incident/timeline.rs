@@ -1,7 +1,9 @@
 //! An incident's log in words: one sentence for each event, as the timeline shows it.
 
 use crate::domain::incident::Incident;
-use crate::domain::incident::event::{Cause, Entry, Event, PageIssue, RaisedBy, ToldWhy, Unsaid};
+use crate::domain::incident::event::{
+    Cause, Entry, Event, HandedOver, PageIssue, RaisedBy, StoodAt, ToldWhy, Unsaid,
+};
 use crate::domain::time::{Timestamp, show_span};
 use std::time::Duration;
 
@@ -39,8 +41,14 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
         }
         Event::AlertResolved {
             fingerprint,
+            moved_to: Some(number),
+            ..
+        } => format!("alert {fingerprint} moved to incident {number}, where it still fires"),
+        Event::AlertResolved {
+            fingerprint,
             reason: None,
             unsaid,
+            moved_to: None,
         } => match unsaid {
             None => format!("alert {fingerprint} is resolved"),
             Some(Unsaid::Lapsed) => format!(
@@ -63,6 +71,16 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
             show_span(Duration::from_millis(*within_ms))
         ),
         Event::FlappingEnded => "no longer flapping: it has settled".to_owned(),
+        Event::StormGrew {
+            key,
+            service,
+            calls,
+            resumes,
+        } => storm_grew(key.as_deref(), service.as_deref(), *calls, *resumes),
+        Event::StormEnded => {
+            "the storm is over: what still fires moves to incidents of its own".to_owned()
+        }
+        Event::TookOver { from, over } => took_over(*from, over),
         Event::Recurred { recurrences, phase } => {
             format!("recurrence {recurrences}: back to {phase}")
         }
@@ -215,6 +233,33 @@ pub fn describe(entry: &Entry, incident: &Incident) -> String {
         }
         Event::Closed => format!("closed by {}", entry.by),
     }
+}
+
+fn storm_grew(key: Option<&str>, service: Option<&str>, calls: bool, resumes: bool) -> String {
+    let joins = key.map(|key| format!("key {key} joins the storm"));
+    let first = service.map(|service| match service {
+        "" => "the first alert that names no service".to_owned(),
+        service => format!("the first alert of {service}"),
+    });
+    let paging = match (calls, resumes) {
+        (false, _) => "",
+        (true, true) => ": the step is paged again",
+        (true, false) => ": paging starts at step 1",
+    };
+    let what: Vec<String> = joins.into_iter().chain(first).collect();
+    format!("{}{paging}", what.join(", "))
+}
+
+fn took_over(from: u64, over: &HandedOver) -> String {
+    let stands = match (&over.acknowledged_by, over.stood_at) {
+        (Some(by), _) => format!("acknowledged by {by}"),
+        (None, Some(StoodAt::Step { step, .. })) => {
+            format!("its escalation goes on after step {}", step + 1)
+        }
+        (None, Some(StoodAt::Exhausted { .. })) => "its escalation is exhausted".to_owned(),
+        (None, None) => "paging starts at step 1".to_owned(),
+    };
+    format!("comes out of the storm of incident {from}, {stands}")
 }
 
 fn contact_of(incident: &Incident, serial: u32) -> String {

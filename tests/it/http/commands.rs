@@ -58,6 +58,7 @@ fn an_incident_has_every_field_of_the_contract() {
             "muted_since": null,
             "muted_by": [],
             "flapping": false,
+            "storm": null,
             "next": {
                 "phase": "response",
                 "missing": ["severity_confirmed", "escalation_decided", "commander", "first_communication"],
