@@ -555,6 +555,73 @@ async fn incidents_are_worked_on_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn silences_are_added_listed_and_expired_from_the_command_line() {
+    let home = Home::new();
+    let daemon = home.serve().await;
+    let ends = |arguments: &[&str], code: i32| {
+        let output = as_client(&home, &daemon, arguments);
+        let (out, err) = (stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(code), "{out}{err}");
+        format!("{out}{err}")
+    };
+    assert_eq!(ends(&["silence", "list"], 0), "no silences\n");
+    let deploy = [
+        "silence",
+        "add",
+        "service=\"checkout\"",
+        "alertname=~\"High.*\"",
+        "--for",
+        "2h",
+        "--reason",
+        "deploy",
+        "--by",
+        "ana",
+    ];
+    let added = ends(&deploy, 0);
+    let (id, rest) = added.split_once(' ').expect("an id, then the rest");
+    assert!(rest.starts_with("active  20"), "{added}");
+    let of = "alertname=~\"High.*\", service=\"checkout\" by ana: deploy";
+    let reversed = "service=\"checkout\", alertname=~\"High.*\" by ana: deploy";
+    assert!(rest.contains(of) || rest.contains(reversed), "{added}");
+    assert!(rest.ends_with("; ends within a day\n"), "{added}");
+
+    let mut report = firing("HighErrorRate");
+    report["alerts"][0]["labels"]["service"] = json!("checkout");
+    daemon.post("/hooks/alertmanager", &report).await;
+    let listed = ends(&["silence", "list", "--state", "active"], 0);
+    assert!(listed.contains("; mutes #1"), "{listed}");
+    let shown = ends(&["silence", "list", "--output", "json"], 0);
+    let shown: Value = serde_json::from_str(&shown).expect("it prints JSON");
+    assert_eq!(shown["silences"][0]["id"], id);
+
+    let all = [
+        "silence",
+        "add",
+        "alertname=~\".*\"",
+        "--for",
+        "1h",
+        "--reason",
+        "x",
+    ];
+    let refused = ends(&all, 2);
+    assert!(refused.contains("everything"), "{refused}");
+    let missing = ends(&["silence", "add", "a=\"b\"", "--for", "1h"], 2);
+    assert!(missing.contains("--reason <REASON>"), "{missing}");
+    let odd = ["silence", "add", "a=\"b", "--for", "1h", "--reason", "x"];
+    let odd = ends(&odd, 2);
+    assert!(odd.starts_with("error: "), "{odd}");
+
+    let expired = ends(&["silence", "expire", id, "--by", "ana"], 0);
+    assert!(expired.starts_with(&format!("{id} expired ")), "{expired}");
+    assert_eq!(
+        ends(&["silence", "list", "--state", "active"], 0),
+        "no silences\n"
+    );
+    let unknown = ends(&["silence", "expire", "nobody"], 2);
+    assert!(unknown.starts_with("error: "), "{unknown}");
+}
+
+#[tokio::test]
 async fn every_metric_that_it_shows_is_documented_and_the_engine_counts() {
     let home = Home::new();
     let daemon = with_some_work(&home).await;
