@@ -11,7 +11,7 @@ pub use crate::toml_file::value::Value;
 use crate::domain::finding::{Finding, Level};
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use toml::de::{DeTable, DeValue};
 
 /// A text somebody wrote: a file, or one variable of the environment.
@@ -20,6 +20,8 @@ struct Source {
     name: String,
     text: String,
     origin: Origin,
+    /// Where each line begins; sought once something is found.
+    lines: OnceLock<Vec<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +126,7 @@ impl Place {
     fn finding(&self, level: Level, message: String, hidden: &[Self]) -> Finding {
         let text = &self.source.text;
         let start = text.floor_char_boundary(self.span.start);
-        let (before, _) = text.split_at_checked(start).unwrap_or((text, ""));
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let (number, line_start) = self.source.line_of(start);
         let line = text.get(line_start..).unwrap_or_default();
         let line = line.split('\n').next().unwrap_or_default();
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -140,7 +141,7 @@ impl Place {
         let has_text = self.source.origin == Origin::File && !text.is_empty();
         Finding {
             file: self.source.name.clone(),
-            line: before.matches('\n').count() + 1,
+            line: number,
             column: text
                 .get(line_start..start)
                 .map_or(0, |part| part.chars().count())
@@ -176,7 +177,20 @@ impl Source {
             name: name.to_owned(),
             text: text.to_owned(),
             origin: Origin::File,
+            lines: OnceLock::new(),
         })
+    }
+
+    /// The number of the line that has this place, and where it begins.
+    fn line_of(&self, at: usize) -> (usize, usize) {
+        let lines = self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n');
+            std::iter::once(0)
+                .chain(ends.map(|(end, _)| end + 1))
+                .collect()
+        });
+        let number = lines.partition_point(|begins| *begins <= at).max(1);
+        (number, lines.get(number - 1).copied().unwrap_or_default())
     }
 }
 
@@ -239,6 +253,7 @@ impl Node {
             name: format!("environment:{variable}"),
             text: text.to_owned(),
             origin: Origin::Environment,
+            lines: OnceLock::new(),
         });
         let typed = DeValue::parse(text).ok();
         Self {
