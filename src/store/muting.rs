@@ -171,6 +171,18 @@ impl Tx<'_, '_> {
         Ok(())
     }
 
+    /// The same of one of them.
+    pub(crate) fn look_at_muting_of(
+        &mut self,
+        number: u64,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.follow_inhibitions(in_force)?;
+        let told = self.take_told_of(number);
+        self.look_at(number, &told, Look::AtWhatIsNew, in_force, now)
+    }
+
     fn look_at(
         &mut self,
         number: u64,

@@ -221,7 +221,11 @@ pub(crate) fn join(
         is_muted,
     };
     let _refused = tx.command(number, &grows, WATCHKEEPER, in_force, now)?;
-    Ok(())
+    match is_muted {
+        true => Ok(()),
+        // A page for each service, also where one report brings them all.
+        false => tx.settle_one(number, in_force, now),
+    }
 }
 
 /// Ends storms whose rate has fallen, and moves some of what still fires in those that are over.

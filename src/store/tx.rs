@@ -339,6 +339,27 @@ impl<'t, 's> Tx<'t, 's> {
         Ok(())
     }
 
+    /// The same of one incident, before more is asked of it.
+    pub(crate) fn settle_one(
+        &mut self,
+        number: u64,
+        in_force: &InForce,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.look_at_muting_of(number, in_force, now)?;
+        let overrides = self.overrides()?;
+        let oncall = OnCall {
+            book: &in_force.book,
+            overrides: &overrides,
+        };
+        if let Some(work) = self.work.get_mut(&number) {
+            self.asked.set(Some(number));
+            work.entries.extend(work.incident.settle(oncall, now));
+            work.settled = true;
+        }
+        Ok(())
+    }
+
     /// Alerts that inhibitions have yet to follow.
     pub(crate) fn take_moved(&mut self) -> Vec<Moved> {
         std::mem::take(&mut self.moved)
@@ -354,6 +375,13 @@ impl<'t, 's> Tx<'t, 's> {
             .filter(unsettled)
             .map(|(number, work)| (*number, std::mem::take(&mut work.told)))
             .collect()
+    }
+
+    /// The alerts of which one of them was told.
+    pub(crate) fn take_told_of(&mut self, number: u64) -> Vec<Fingerprint> {
+        let work = self.work.get_mut(&number);
+        work.map(|work| std::mem::take(&mut work.told))
+            .unwrap_or_default()
     }
 
     /// An alert of an incident that was not muted when it was last looked at.

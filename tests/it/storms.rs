@@ -46,6 +46,23 @@ fn resolves(world: &mut World, key: &str) {
     world.receives(vec![alert(key, Signal::Resolved)]);
 }
 
+/// A silence of an hour.
+fn silences(world: &mut World, matcher: &str) {
+    let now = world.simulation.now();
+    let wanted = Wanted {
+        id: None,
+        new_id: "090d6e35-889c-4447-81ef-1893f5d8b979".to_owned(),
+        matchers: vec![Matcher::parse(matcher).expect("a matcher")],
+        starts_at: now,
+        ends_at: now.plus(Duration::from_secs(3600)),
+        created_by: "ann".to_owned(),
+        comment: "known".to_owned(),
+        token: None,
+        annotations: Labels::default(),
+    };
+    world.simulation.silence(wanted).expect("it is right");
+}
+
 /// The incident that has a key, with its number.
 fn incident_of(world: &World, key: &str) -> u64 {
     let sighting = alert(key, Signal::Firing);
@@ -100,6 +117,41 @@ fn past_the_cap_further_keys_join_one_incident_where_the_first_alert_of_each_ser
             "09:00 key web/B joins the storm",
         ]
     );
+}
+
+#[test]
+fn one_report_of_many_services_pages_for_each_of_them() {
+    let mut world = world(|_settings| {});
+    let keys = [
+        "api/A", "api/B", "api/C", "web/A", "web/B", "db/A", "mail/A",
+    ];
+    let report = keys.map(|key| alert(key, Signal::Firing));
+    assert_eq!(world.receives(report.to_vec()).opened, [1, 2, 3, 4].into());
+    // Three of their own, then the storm for web, for db and for mail.
+    assert_eq!(world.pages(), ["09:00 ann"; 6]);
+    let sent = world.simulation.sent().iter();
+    let notes: Vec<&str> = sent
+        .filter_map(|sent| sent.message.note.as_deref())
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "1 key of web, past 3 incidents within 1m",
+            "3 keys of db, web, past 3 incidents within 1m",
+            "4 keys of db, mail, web, past 3 incidents within 1m",
+        ]
+    );
+}
+
+#[test]
+fn a_storm_that_opens_muted_pages_once_something_of_it_is_not() {
+    let mut world = world(|_settings| {});
+    silences(&mut world, r#"alertname="Muted""#);
+    fires(&mut world, &["api/A", "api/B", "api/C", "web/Muted"]);
+    assert!(world.incident(4).is_muted());
+    assert_eq!(world.pages(), ["09:00 ann"; 3]);
+    fires(&mut world, &["db/A"]);
+    assert_eq!(world.pages(), ["09:00 ann"; 4]);
 }
 
 #[test]
@@ -370,19 +422,7 @@ fn a_storm_ends_by_time_that_passed_and_not_by_a_clock_that_is_set() {
 fn one_alert_of_a_service_that_is_muted_is_not_its_first() {
     let mut world = world(|_settings| {});
     storm(&mut world);
-    let now = world.simulation.now();
-    let wanted = Wanted {
-        id: None,
-        new_id: "090d6e35-889c-4447-81ef-1893f5d8b979".to_owned(),
-        matchers: vec![Matcher::parse(r#"alertname="Muted""#).expect("a matcher")],
-        starts_at: now,
-        ends_at: now.plus(Duration::from_secs(3600)),
-        created_by: "ann".to_owned(),
-        comment: "known".to_owned(),
-        token: None,
-        annotations: Labels::default(),
-    };
-    world.simulation.silence(wanted).expect("it is right");
+    silences(&mut world, r#"alertname="Muted""#);
     fires(&mut world, &["web/Muted"]);
     assert_eq!(world.pages(), ["09:00 ann"; 4]);
     fires(&mut world, &["web/A"]);
