@@ -315,7 +315,17 @@ fn alert_text(number: usize, alert: &Alert, times: &str) -> String {
         None => "  (were it firing: a skipped check changes nothing)\n",
     };
     text.push_str(by);
-    text + &verdict_text(&alert.explained.verdict)
+    text + &verdict_text(&alert.explained.verdict) + &inhibitions_text(&alert.explained)
+}
+
+/// Who may mute it, and whom it mutes; what fires now, only a running daemon knows.
+fn inhibitions_text(explained: &Explanation) -> String {
+    let some = |title: &str, all: &[String]| -> String {
+        let titles = std::iter::once(title).chain(std::iter::repeat(""));
+        let lines = titles.zip(all).map(|(title, one)| line(title, one));
+        lines.collect()
+    };
+    some("muted while", &explained.inhibited_by) + &some("it mutes", &explained.inhibits)
 }
 
 fn rules_text(explained: &Explanation, now: Timestamp) -> String {

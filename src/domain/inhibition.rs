@@ -65,6 +65,27 @@ impl Inhibition {
             .map(move |name| value(name).unwrap_or_default())
     }
 
+    /// What a cause of `effect` must be: its matchers, and the values it must have alike.
+    pub fn cause_in_words(&self, effect: Sides<'_>) -> String {
+        self.side_in_words(&self.source, effect)
+    }
+
+    /// What an effect of `cause` must be.
+    pub fn effect_in_words(&self, cause: Sides<'_>) -> String {
+        self.side_in_words(&self.target, cause)
+    }
+
+    fn side_in_words(&self, matchers: &[Matcher], other: Sides<'_>) -> String {
+        let values = self.equal.iter().zip(self.equal_values(other));
+        let alike = values.map(|(name, value)| format!("{name}={value:?}"));
+        let all: Vec<String> = matchers
+            .iter()
+            .map(ToString::to_string)
+            .chain(alike)
+            .collect();
+        all.join(", ")
+    }
+
     /// Whether `cause`, while it fires or is stale, inhibits `effect`, which is another alert.
     pub fn inhibits(&self, cause: Sides<'_>, effect: Sides<'_>) -> bool {
         let is_two_sided = self.is_cause(effect) && self.is_effect(cause);

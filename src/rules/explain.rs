@@ -1,6 +1,7 @@
 //! Why the rules decide as they do of one alert: each rule in order with what it looked at, and the verdict.
 
 use crate::domain::alert::Fingerprint;
+use crate::domain::inhibition::Sides;
 use crate::domain::matcher::Matcher;
 use crate::domain::oncall::{Book, DEFAULT_POLICY};
 use crate::domain::rule::{Opening, Rule, RuleSet, Settings, SeverityRule, Verdict};
@@ -16,6 +17,12 @@ pub struct Explanation {
     /// All rules, in order.
     pub rules: Vec<Tried>,
     pub verdict: Ruling,
+    /// What an alert must fit that mutes this one while it fires; whether one does, only the daemon knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inhibited_by: Vec<String>,
+    /// What this one mutes while it fires.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inhibits: Vec<String>,
 }
 
 /// One rule, and what became of it.
@@ -140,9 +147,22 @@ pub fn explain(
         },
         Verdict::Unrouted => Ruling::Unrouted,
     };
+    let sides = Sides {
+        labels: facts.labels,
+        attributes: facts.attributes,
+    };
+    let inhibitions = || rules.inhibitions.iter();
     Explanation {
         rules: tried,
         verdict,
+        inhibited_by: inhibitions()
+            .filter(|of| of.is_effect(sides))
+            .map(|of| of.cause_in_words(sides))
+            .collect(),
+        inhibits: inhibitions()
+            .filter(|of| of.is_cause(sides))
+            .map(|of| of.effect_in_words(sides))
+            .collect(),
     }
 }
 

@@ -13,6 +13,8 @@ mapping = "datadog"
 [sources.own]
 kind = "mapped"
 mapping = "own"
+[sources.am]
+kind = "alertmanager"
 [sources.aws]
 kind = "mapped"
 mapping = "sns"
@@ -46,6 +48,13 @@ name = "checks"
 match = ['@kind="check"']
 severity = { impact = "{{ labels.alertname }}", urgency = "now" }
 dedup_key = "{{ labels.nothing }}"
+[[inhibit]]
+source = ['alertname="ClusterDown"']
+target = ['severity=~"warning|critical"']
+equal = ["cluster", "@kind"]
+[[inhibit]]
+source = ['alertname=~"Cluster.*"']
+target = ['alertname="quiet"']
 "#;
 
 fn home() -> Home {
@@ -75,6 +84,29 @@ fn explains(home: &Home, arguments: &[&str], body: &str) -> Output {
     stdin.write_all(body.as_bytes()).expect("it reads");
     drop(stdin);
     child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn it_says_who_may_mute_an_alert_and_whom_it_mutes() {
+    let home = home();
+    let of = |labels: Value| {
+        let alert = json!({ "status": "firing", "labels": labels });
+        let body = json!({ "version": "4", "alerts": [alert] }).to_string();
+        let explained = explains(&home, &["--source", "am"], &body);
+        let text = stdout(&explained);
+        let (_, verdict) = text.split_once("\n  verdict ").expect("a verdict");
+        let after: Vec<&str> = verdict.lines().skip(1).collect();
+        after.join("\n")
+    };
+    assert_eq!(
+        of(json!({ "alertname": "Slow", "severity": "warning", "cluster": "a" })),
+        r#"  muted while  alertname="ClusterDown", cluster="a", @kind="alertmanager""#
+    );
+    assert_eq!(
+        of(json!({ "alertname": "ClusterDown", "cluster": "a" })),
+        "  it mutes     severity=~\"warning|critical\", cluster=\"a\", @kind=\"alertmanager\"\n               alertname=\"quiet\""
+    );
+    assert_eq!(of(json!({ "alertname": "Other" })), "");
 }
 
 #[test]
