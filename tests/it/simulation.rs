@@ -580,9 +580,9 @@ fn random_book(random: &mut Chance) -> Book {
     } else {
         vec![Target::Person("ben".to_owned())]
     };
-    book.storm = random.one_in(3).then(|| StormCap {
-        incidents: u32::try_from(1 + random.below(4)).expect("few"),
-        within_ms: 60_000 * (1 + random.below(20)),
+    book.storm = random.one_in(2).then(|| StormCap {
+        incidents: u32::try_from(1 + random.below(3)).expect("few"),
+        within_ms: 60_000 * (1 + random.below(60)),
     });
     book.processes = Processes::new(Severity::ALL.map(|severity| {
         let mut process = book.processes.of(severity).clone();

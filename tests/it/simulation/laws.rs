@@ -87,13 +87,26 @@ impl Story {
                 Urgency::High => from,
                 Urgency::Low | Urgency::None => Timestamp::EPOCH,
             };
+            // The page of the storm that it came out of was for it, too.
+            let number = incident.number();
+            let told = std::iter::once(number).chain(self.storm_before(number));
             assert!(
-                self.was_paged(incident.number(), since),
+                told.into_iter().any(|number| self.was_paged(number, since)),
                 "incident {} pages nobody: {:?}",
                 incident.number(),
                 incident.paging
             );
         }
+    }
+
+    fn storm_before(&self, number: u64) -> Option<u64> {
+        let store = self.simulation.store();
+        let log = store.read(|reader| reader.entries(number, 1, u64::MAX));
+        let log = log.expect("it reads");
+        log.iter().find_map(|entry| match &entry.event {
+            Event::TookOver { from, .. } => Some(*from),
+            _other => None,
+        })
     }
 
     /// Incidents that ask for somebody: the condition of the field, not the program's own.
