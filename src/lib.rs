@@ -117,6 +117,7 @@
 //!     - `domain/incident/muting.rs`: Muting of one incident
 //!     - `domain/incident/outputs.rs`: Which outputs an incident has, and the exact list of what is missing before it goes on or closes
 //!     - `domain/incident/paging.rs`: Paging of one incident
+//!       - `domain/incident/paging/due.rs`: What is due of paging
 //!     - `domain/incident/storm.rs`: A storm
 //!     - `domain/incident/timeline.rs`: An incident's log in words
 //!     - `domain/incident/verify.rs`: Verification of one incident
