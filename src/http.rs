@@ -1,7 +1,10 @@
 //! The HTTP face: every route on one screen, with its limits.
 
+#![expect(unused_qualifications, reason = "what describes a route writes them")]
+
 pub mod acknowledge;
 pub mod api_v2;
+pub mod asks;
 pub mod auth;
 pub mod body;
 pub mod changes;
@@ -17,6 +20,7 @@ pub mod hooks;
 pub mod incidents;
 pub mod lists;
 pub mod oncall;
+pub mod openapi;
 pub mod opsgenie;
 pub mod params;
 pub mod ping;
@@ -34,8 +38,8 @@ use crate::engine::SharedHealth;
 use crate::engine::link::Links;
 use crate::http::api_v2::{alerts, only};
 use crate::http::auth::Access;
-use crate::http::commands::asks;
 use crate::http::confirm::Confirmer;
+use crate::http::openapi::SURFACE;
 use crate::http::problem::Problem;
 use crate::http::reload::Reload;
 use crate::store::{InForce, Store};
@@ -43,10 +47,13 @@ use arc_swap::{ArcSwap, Guard};
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
-use axum::routing::{get, patch, post, put};
+use axum::routing::get;
 use chrono_tz::Tz;
 use std::ops::Deref;
 use std::sync::Arc;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What handlers take their parts from. Each request has a copy of it, which is one pointer.
 #[derive(Clone, Debug)]
@@ -153,133 +160,108 @@ parts! {
     clock: Clock,
 }
 
-/// Every route.
+/// The routes over this site.
 fn router(site: Site) -> Router {
-    let incident = Router::new()
-        .route("/", get(incidents::show))
-        .route("/timeline", get(incidents::timeline))
-        .route("/alerts", get(incidents::alerts))
-        .route("/pages", get(incidents::pages))
-        .route("/explain", get(explain::incident))
-        .route("/acknowledge", post(asks(commands::acknowledge)))
-        .route("/unacknowledge", post(asks(commands::unacknowledge)))
-        .route("/take-over", post(asks(commands::take_over)))
-        .route("/escalate", post(asks(commands::escalate)))
-        .route("/page", post(asks(commands::page)))
-        .route("/alerts/{fingerprint}/resolve", post(commands::resolve))
-        .route("/severity", post(asks(commands::severity)))
-        .route("/assign", post(asks(commands::assign)))
-        .route("/updates", post(asks(commands::update)))
-        .route("/notes", post(asks(commands::note)))
-        .route("/evidence", post(asks(commands::evidence)))
-        .route("/mitigation", post(asks(commands::mitigation)))
-        .route("/containment", post(asks(commands::containment)))
-        .route("/analysis", put(asks(commands::analysis)))
-        .route("/actions", post(asks(commands::add_action)))
-        .route("/actions/{index}", patch(commands::change_action))
-        .route("/outputs/{id}", post(commands::output))
-        .route("/advance", post(asks(commands::advance)))
-        .route("/close", post(asks(commands::close)))
-        .route("/reopen", post(asks(commands::reopen)));
-    let api = Router::new()
-        .route("/incidents", get(incidents::list).post(commands::open))
+    SURFACE.routes.clone().with_state(site)
+}
+
+/// Every route. Those that are added by `route` are not described, for the reason that stands before them.
+fn surface() -> (Router<Site>, OpenApi) {
+    let incident = OpenApiRouter::new()
+        .routes(routes!(incidents::show))
+        .routes(routes!(incidents::timeline))
+        .routes(routes!(incidents::alerts))
+        .routes(routes!(incidents::pages))
+        .routes(routes!(explain::incident))
+        .routes(routes!(asks::acknowledge))
+        .routes(routes!(asks::unacknowledge))
+        .routes(routes!(asks::take_over))
+        .routes(routes!(asks::escalate))
+        .routes(routes!(asks::page))
+        .routes(routes!(commands::resolve))
+        .routes(routes!(asks::severity))
+        .routes(routes!(asks::assign))
+        .routes(routes!(asks::update))
+        .routes(routes!(asks::note))
+        .routes(routes!(asks::evidence))
+        .routes(routes!(asks::mitigation))
+        .routes(routes!(asks::containment))
+        .routes(routes!(asks::analysis))
+        .routes(routes!(asks::add_action))
+        .routes(routes!(commands::change_action))
+        .routes(routes!(commands::output))
+        .routes(routes!(asks::advance))
+        .routes(routes!(asks::close))
+        .routes(routes!(asks::reopen));
+    let api = OpenApiRouter::new()
+        .routes(routes!(incidents::list, commands::open))
         .nest("/incidents/{number}", incident)
-        .route("/alerts", get(lists::alerts))
-        .route("/alerts/{fingerprint}", get(lists::alert))
-        .route(
-            "/alerts/{fingerprint}/resolve",
-            post(commands::resolve_alone),
-        )
-        .route("/silences", get(silences::list).post(silences::add))
-        .route(
-            "/silences/{id}",
-            get(silences::show).delete(silences::expire),
-        )
-        .route("/changes", get(changes::list))
-        .route("/heartbeats", get(ping::list))
-        .route("/dead-letters", get(dead_letters::list))
-        .route("/dead-letters/replay", post(dead_letters::replay_all))
-        .route("/dead-letters/{id}", get(dead_letters::show))
-        .route("/dead-letters/{id}/replay", post(dead_letters::replay))
-        .route("/sources", get(lists::sources))
-        .route("/rules", get(lists::rules))
-        .route("/rules/try", post(explain::try_rules))
-        .route("/actions", get(lists::actions))
-        .route("/oncall", get(oncall::now))
-        .route("/schedules/{name}", get(oncall::shifts))
-        .route(
-            "/schedules/{name}/overrides",
-            get(oncall::overrides).post(oncall::add_override),
-        )
-        .route("/reload", post(reload::reload))
-        .route("/backup", post(health::backup));
-    let alertmanager = Router::new()
-        .route("/status", only(get(api_v2::status), "[GET]"))
-        .route("/receivers", only(get(alerts::receivers), "[GET]"))
-        .route(
-            "/alerts",
-            only(get(alerts::list).post(api_v2::take_alerts), "[POST,GET]"),
-        )
-        .route("/alerts/groups", only(get(alerts::groups), "[GET]"))
-        .route(
-            "/silences",
-            only(
-                get(api_v2::silences::list).post(api_v2::silences::set),
-                "[POST,GET]",
-            ),
-        )
-        .route(
-            "/silence/{id}",
-            only(
-                get(api_v2::silences::show).delete(api_v2::silences::expire),
-                "[DELETE,GET]",
-            ),
-        )
+        .routes(routes!(lists::alerts))
+        .routes(routes!(lists::alert))
+        .routes(routes!(commands::resolve_alone))
+        .routes(routes!(silences::list, silences::add))
+        .routes(routes!(silences::show, silences::expire))
+        .routes(routes!(changes::list))
+        .routes(routes!(ping::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay_all))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(lists::sources))
+        .routes(routes!(lists::rules))
+        .routes(routes!(explain::try_rules))
+        .routes(routes!(lists::actions))
+        .routes(routes!(oncall::now))
+        .routes(routes!(oncall::shifts))
+        .routes(routes!(oncall::overrides, oncall::add_override))
+        .routes(routes!(reload::reload))
+        .routes(routes!(health::backup));
+    let alertmanager = OpenApiRouter::new()
+        .routes(only(routes!(api_v2::status), "[GET]"))
+        .routes(only(routes!(alerts::receivers), "[GET]"))
+        .routes(only(
+            routes!(alerts::list, api_v2::take_alerts),
+            "[POST,GET]",
+        ))
+        .routes(only(routes!(alerts::groups), "[GET]"))
+        .routes(only(
+            routes!(api_v2::silences::list, api_v2::silences::set),
+            "[POST,GET]",
+        ))
+        .routes(only(
+            routes!(api_v2::silences::show, api_v2::silences::expire),
+            "[DELETE,GET]",
+        ))
         .fallback(api_v2::answer::not_found);
-    let router = Router::new()
-        .route(
-            "/hooks/{source}",
-            post(hooks::receive)
-                .get(hooks::receive)
-                .options(hooks::handshake),
-        )
-        .route(
-            "/hooks/{source}/api/v2/alerts",
-            post(api_v2::alerts_of_source),
-        )
-        .route("/ping/{heartbeat}", get(ping::success).post(ping::success))
-        .route("/ping/{heartbeat}/{said}", get(ping::said).post(ping::said))
-        .route(
-            "/v2/heartbeats/{heartbeat}/ping",
-            get(ping::opsgenie)
-                .post(ping::opsgenie)
-                .put(ping::opsgenie)
-                .patch(ping::opsgenie),
-        )
+    let (routes, described) = OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(hooks::receive, hooks::told, hooks::handshake))
+        .routes(routes!(api_v2::alerts_of_source))
+        .routes(routes!(ping::success, ping::succeeded))
+        .routes(routes!(ping::said, ping::saying))
         .nest("/api/v2", alertmanager)
-        .route("/-/healthy", get(api_v2::healthy))
-        .route("/-/ready", get(api_v2::ready))
-        .route("/v2/enqueue", post(vendors::enqueue))
-        .route("/v2/change/enqueue", post(vendors::enqueue_change))
-        .route("/v2/alerts", get(opsgenie::list).post(vendors::create))
-        .route("/v2/alerts/requests/{id}", get(opsgenie::outcome))
-        .route(
-            "/v2/alerts/{alias}",
-            get(opsgenie::show).delete(vendors::delete),
-        )
-        .route(
-            "/v2/alerts/{alias}/{action}",
-            post(vendors::change).put(vendors::change),
-        )
+        .routes(routes!(api_v2::healthy))
+        .routes(routes!(api_v2::ready))
+        .routes(routes!(vendors::enqueue))
+        .routes(routes!(vendors::enqueue_change))
+        .routes(routes!(opsgenie::list, vendors::create))
+        .routes(routes!(opsgenie::outcome))
+        .routes(routes!(opsgenie::show, vendors::delete))
+        .routes(routes!(vendors::change))
+        .routes(routes!(ping::opsgenie))
         .nest("/api/v1", api)
+        // Pages for people, where links lead that no program follows.
         .route(
             "/acknowledge/{number}/{person}/{expires}/{signature}",
             get(acknowledge::ask).post(acknowledge::confirm),
         )
         .route("/incidents/{number}", get(acknowledge::incident))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::document))
+        .routes(routes!(openapi::docs))
+        .split_for_parts();
+    let routes = routes
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -287,5 +269,5 @@ fn router(site: Site) -> Router {
                 "this path does not take this method",
             )
         });
-    router.with_state(site)
+    (routes, described)
 }

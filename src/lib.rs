@@ -157,6 +157,7 @@
 //!     - `http/api_v2/alerts.rs`: Alerts as an Alertmanager lists them
 //!     - `http/api_v2/answer.rs`: What an Alertmanager answers where nothing else is to be said
 //!     - `http/api_v2/silences.rs`: Silences as an Alertmanager takes and lists them
+//!   - `http/asks.rs`: What is asked of an incident, as routes
 //!   - `http/auth.rs`: Who may do what
 //!   - `http/body.rs`: Bodies
 //!   - `http/changes.rs`: Changes, as a list
@@ -172,6 +173,11 @@
 //!   - `http/incidents.rs`: Incidents
 //!   - `http/lists.rs`: Lists beside incidents
 //!   - `http/oncall.rs`: Who is on call
+//!   - `http/openapi.rs`: The description of the API, made from the code
+//!     - `http/openapi/asked.rs`: What is asked, as far as the type that is read does not say it
+//!     - `http/openapi/page.rs`: The description as a page to read
+//!     - `http/openapi/problems.rs`: Problems as the description has them
+//!     - `http/openapi/words.rs`: The words of the vocabulary as the description has them
 //!   - `http/opsgenie.rs`: What Opsgenie's API answers besides taking alerts
 //!   - `http/params.rs`: What stands in a path or a query
 //!   - `http/ping.rs`: Pings of heartbeats
@@ -181,6 +187,9 @@
 //!   - `http/silences.rs`: Silences
 //!   - `http/vendors.rs`: The addresses of `PagerDuty` and Opsgenie
 //!   - `http/view.rs`: What is answered
+//!     - `http/view/incidents.rs`: An incident as it is answered, with all its parts
+//!     - `http/view/letters.rs`: Dead letters as they are answered
+//!     - `http/view/pages.rs`: Pages as they are answered, and lines of the timeline
 //! - `ingest.rs`: What senders say, read into sightings
 //!   - `ingest/alertmanager.rs`: Alertmanager's webhook, version 4: the status of each alert is the truth, whatever the head of the message says
 //!   - `ingest/change.rs`: Changes, in our own form and in those of others

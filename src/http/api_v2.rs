@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod answer;
 pub mod silences;
 
+use crate::domain::alert::Labels;
 use crate::domain::source::Kind;
 use crate::http::Site;
 use crate::http::auth::{Actor, Admission, Role, Source};
@@ -11,8 +12,11 @@ use crate::http::body;
 use crate::http::gate::{Wrong, client};
 use crate::http::health;
 use crate::http::hooks::{record_parsed, refuse};
-use crate::http::params::Path;
-use crate::http::problem::Problem;
+use crate::http::openapi::problems::{SourceMissing, SourceProblems};
+use crate::http::openapi::words;
+use crate::http::params::{BySource, Path};
+use crate::http::problem::{Document, Problem};
+use crate::http::view::Instant;
 use crate::ingest::Post;
 use crate::ingest::postable::{self, Fault};
 use axum::Json;
@@ -21,25 +25,44 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
+use utoipa::openapi::{Array, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 /// What is shown as the configuration: the one receiver that there is.
 const ORIGINAL: &str = "route:\n  receiver: watchkeeper\n  group_by:\n  - alertname\nreceivers:\n- name: watchkeeper\n";
 
 /// Other methods are refused in Alertmanager's words; it does not answer `HEAD` either.
-pub(super) fn only(routes: MethodRouter<Site>, allowed: &'static str) -> MethodRouter<Site> {
+pub(super) fn only(
+    (schemas, paths, routes): UtoipaMethodRouter<Site>,
+    allowed: &'static str,
+) -> UtoipaMethodRouter<Site> {
     let refuse = move |method: Method| async move { answer::not_allowed(&method, allowed) };
-    routes.head(refuse).fallback(refuse)
+    (schemas, paths, routes.head(refuse).fallback(refuse))
 }
 
 /// `GET /-/healthy`.
+#[utoipa::path(
+    get,
+    path = "/-/healthy",
+    operation_id = "isHealthy",
+    responses((status = 200, description = "It answers", body = String, content_type = "text/plain"))
+)]
 pub async fn healthy() -> &'static str {
     "OK"
 }
 
 /// `GET /-/ready`: as `/readyz` says.
+#[utoipa::path(
+    get,
+    path = "/-/ready",
+    operation_id = "isReady",
+    responses((status = 200, description = "It is ready", body = String, content_type = "text/plain"),
+        (status = 503, description = "It is not", body = String, content_type = "text/plain"))
+)]
 pub async fn ready(State(site): State<Site>) -> Response {
     match health::is_ready(&site) {
         true => "OK".into_response(),
@@ -47,7 +70,25 @@ pub async fn ready(State(site): State<Site>) -> Response {
     }
 }
 
-/// `POST /api/v2/alerts`: the source is told by the credentials that the request shows.
+/// Takes alerts as Prometheus posts them. The source is told by the credentials that the request shows: one of kind `alertmanager`.
+#[utoipa::path(
+    post,
+    path = "/alerts",
+    operation_id = "postAlerts",
+    security(("source" = []), ("basic" = [])),
+    request_body(content = PostableAlerts, description = "Those that are sound are taken, whatever is said of the others"),
+    responses(
+        (status = 200, description = "They are on disk"),
+        (status = 400, description = "What is wrong, in words", body = answer::Said),
+        (
+            status = 415,
+            description = "It is not said to be JSON, or is packed in a way that is not read",
+            content((answer::Coded = "application/json"), (Document = "application/problem+json"))
+        ),
+        (status = 422, description = "Something is missing", body = answer::Coded),
+        SourceProblems,
+    )
+)]
 pub async fn take_alerts(State(site): State<Site>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let kind = Kind::Alertmanager;
@@ -72,7 +113,26 @@ pub async fn take_alerts(State(site): State<Site>, request: Request) -> Response
     }
 }
 
-/// `POST /hooks/{source}/api/v2/alerts`: for a Prometheus with `path_prefix: /hooks/{source}`.
+/// The same for a Prometheus with `path_prefix: /hooks/{source}`.
+#[utoipa::path(
+    post,
+    path = "/hooks/{source}/api/v2/alerts",
+    operation_id = "postAlertsOfSource",
+    security(("source" = []), ("basic" = [])),
+    params(BySource),
+    request_body = PostableAlerts,
+    responses(
+        (status = 200, description = "They are on disk"),
+        (status = 400, description = "What is wrong, in words", body = answer::Said),
+        (
+            status = 415,
+            description = "It is not said to be JSON, or is packed in a way that is not read",
+            content((answer::Coded = "application/json"), (Document = "application/problem+json"))
+        ),
+        (status = 422, description = "Something is missing", body = answer::Coded),
+        SourceMissing,
+    )
+)]
 pub async fn alerts_of_source(
     Path(name): Path<String>,
     State(site): State<Site>,
@@ -166,6 +226,41 @@ async fn take_or(
     }
 }
 
+/// An alert as it is posted.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct PostableAlert {
+    /// Its identity.
+    #[schema(value_type = words::Labels)]
+    pub labels: Labels,
+    #[schema(value_type = words::Labels, required = false)]
+    pub annotations: Labels,
+    #[schema(value_type = words::Instant, required = false)]
+    pub starts_at: Instant,
+    /// Resolved, where it has passed.
+    #[schema(value_type = words::Instant, required = false)]
+    pub ends_at: Instant,
+    #[schema(rename = "generatorURL", required = false)]
+    pub generator_url: String,
+}
+
+/// Alerts as they are posted; null is none.
+#[derive(Debug)]
+pub struct PostableAlerts;
+
+impl PartialSchema for PostableAlerts {
+    fn schema() -> RefOr<Schema> {
+        Array::new_nullable(Ref::from_schema_name(PostableAlert::name())).into()
+    }
+}
+
+impl ToSchema for PostableAlerts {
+    fn schemas(all: &mut Vec<(String, RefOr<Schema>)>) {
+        all.push((PostableAlert::name().into(), PostableAlert::schema()));
+        PostableAlert::schemas(all);
+    }
+}
+
 /// What a validation says of a field that must be there.
 const REQUIRED: u16 = 602;
 
@@ -213,21 +308,66 @@ fn other_media_type(headers: &HeaderMap) -> Option<String> {
     (!is_json).then(|| essence.to_owned())
 }
 
-/// `GET /api/v2/status`, which amtool asks before everything else.
-pub async fn status(State(site): State<Site>, actor: Actor) -> Result<Json<Value>, Problem> {
+/// How an Alertmanager stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertmanagerStatus)]
+pub struct Status {
+    cluster: Cluster,
+    config: Config,
+    /// Since when this configuration is live.
+    #[schema(value_type = words::Instant)]
+    uptime: Instant,
+    #[serde(rename = "versionInfo")]
+    version: Version,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertmanagerCluster)]
+struct Cluster {
+    #[schema(value_type = words::ClusterStatus)]
+    status: &'static str,
+    peers: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AlertmanagerConfig)]
+struct Config {
+    original: &'static str,
+}
+
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlertmanagerVersion)]
+struct Version {
+    version: &'static str,
+    branch: &'static str,
+    revision: &'static str,
+    build_date: &'static str,
+    build_user: &'static str,
+    go_version: &'static str,
+}
+
+/// How it stands, which amtool asks before everything else.
+#[utoipa::path(
+    get,
+    path = "/status",
+    operation_id = "getStatus",
+    security(("bearer" = ["viewer"])),
+    responses((status = 200, description = "The status", body = Status))
+)]
+pub async fn status(State(site): State<Site>, actor: Actor) -> Result<Json<Status>, Problem> {
     actor.must_be(Role::Viewer)?;
     let since = site.live.load().loaded_at;
-    Ok(Json(json!({
-        "cluster": { "status": "disabled", "peers": [] },
-        "config": { "original": ORIGINAL },
-        "uptime": since.to_string(),
-        "versionInfo": {
-            "version": env!("CARGO_PKG_VERSION"),
-            "branch": "",
-            "revision": "",
-            "buildDate": "",
-            "buildUser": "",
-            "goVersion": "",
+    Ok(Json(Status {
+        cluster: Cluster {
+            status: "disabled",
+            peers: Vec::new(),
         },
-    })))
+        config: Config { original: ORIGINAL },
+        uptime: since.into(),
+        version: Version {
+            version: env!("CARGO_PKG_VERSION"),
+            ..Version::default()
+        },
+    }))
 }

@@ -188,6 +188,34 @@ impl FromRequestParts<Site> for Actor {
     }
 }
 
+/// Who works on incidents: told before a body is read.
+#[derive(Debug)]
+pub struct Responder(pub Actor);
+
+impl FromRequestParts<Site> for Responder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let actor = Actor::from_request_parts(parts, site).await?;
+        actor.must_be(Role::Responder)?;
+        Ok(Self(actor))
+    }
+}
+
+/// Who changes what is live: told before a body is read.
+#[derive(Debug)]
+pub struct Admin(pub Actor);
+
+impl FromRequestParts<Site> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let actor = Actor::from_request_parts(parts, site).await?;
+        actor.must_be(Role::Admin)?;
+        Ok(Self(actor))
+    }
+}
+
 impl Access {
     fn actor(&self, headers: &HeaderMap) -> Result<Actor, Problem> {
         if self.tokens.is_empty() {

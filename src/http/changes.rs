@@ -3,6 +3,8 @@
 use crate::domain::time::Timestamp;
 use crate::http::auth::Actor;
 use crate::http::incidents::limit;
+use crate::http::openapi::problems::Misasked;
+use crate::http::openapi::words;
 use crate::http::params::Query;
 use crate::http::problem::Problem;
 use crate::http::view;
@@ -11,25 +13,41 @@ use crate::store::changes::{self, ChangeFilter};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::Value;
+use utoipa::IntoParams;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeQuery {
     service: Option<String>,
+    /// A part of what is shown.
     q: Option<String>,
+    #[param(value_type = Option<words::Instant>, inline)]
     since: Option<String>,
+    #[param(value_type = Option<words::Instant>, inline)]
     until: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^-?[0-9]{1,18}-[0-9a-fA-F]{32}$")]
     cursor: Option<String>,
 }
 
 /// Changes by when they last came to another status, newest first.
+#[utoipa::path(
+    get,
+    path = "/changes",
+    operation_id = "listChanges",
+    security(("bearer" = ["viewer"])),
+    params(ChangeQuery),
+    responses((status = 200, description = "A page of changes", body = view::Changes), Misasked)
+)]
 pub async fn list(
     _actor: Actor,
     State(store): State<Store>,
     Query(query): Query<ChangeQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Changes>, Problem> {
     let limit = limit(query.limit)?;
     let before = match query.cursor {
         None => None,
@@ -47,8 +65,10 @@ pub async fn list(
     let page = store
         .look(move |reader| changes::list(reader, &filter, before, limit))
         .await?;
-    let items = page.items.iter().map(view::change).collect();
-    Ok(Json(view::list("changes", items, page.next)))
+    Ok(Json(view::Changes {
+        changes: page.items.iter().map(view::change).collect(),
+        next: page.next,
+    }))
 }
 
 fn instant(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {

@@ -1,16 +1,19 @@
 //! What people ask of an incident, each with its body; and who asks, with which key.
 
-use crate::domain::action_item::{ActionItem, ActionKind, ActionState, Priority};
+use crate::domain::action_item::{ActionItem, ActionKind, ActionState, Priority, is_an_answer};
 use crate::domain::analysis::Analysis;
-use crate::domain::incident::Ask;
 use crate::domain::incident::event::{Audience, Origin, Remark, Role as IncidentRole, Waiver};
+use crate::domain::incident::{Ask, Refusal};
 use crate::domain::phase::Output;
 use crate::domain::rule::DEFAULT_SEVERITY;
 use crate::domain::severity::{Severity, SeverityInputs};
 use crate::domain::time::Timestamp;
 use crate::http::auth::{Actor, Role};
 use crate::http::body::Command;
-use crate::http::params::Path;
+use crate::http::openapi::asked::{Once, asked};
+use crate::http::openapi::problems::{Misread, Unmet};
+use crate::http::openapi::words;
+use crate::http::params::{ByFingerprint, ByNumber, Path};
 use crate::http::problem::Problem;
 use crate::http::{LiveSite, Site, view};
 use crate::store::Store;
@@ -22,10 +25,8 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use std::pin::Pin;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 use crate::http::incidents::{find, no_such, read_fingerprint, shown};
 
@@ -88,23 +89,43 @@ impl Commander {
 }
 
 /// What a body asks, and in whose name.
-type Asked = Result<(Ask, Option<String>), Problem>;
+pub(super) type Asked = Result<(Ask, Option<String>), Problem>;
 
-/// The handler of bodies that ask one thing of an incident.
-pub fn asks<B: DeserializeOwned + Send + 'static>(
-    read: fn(B) -> Asked,
-) -> impl Fn(Path<u64>, State<Store>, Commander, Command<B>) -> Answering + Clone + Send + Sync + 'static
-{
-    move |Path(number), State(store), commander, Command(body)| {
-        Box::pin(async move {
-            let (asked, by) = read(body)?;
-            do_ask(&store, number, asked, commander, by.as_deref()).await
+/// An incident that something is asked of, and who asks.
+#[derive(Debug)]
+pub struct On {
+    number: u64,
+    store: Store,
+    commander: Commander,
+}
+
+impl FromRequestParts<Site> for On {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let Path(number) = Path::from_request_parts(parts, site).await?;
+        Ok(Self {
+            number,
+            store: site.store.clone(),
+            commander: Commander::from_request_parts(parts, site).await?,
         })
     }
 }
 
-/// A command that is being done: it answers the incident as it is then.
-type Answering = Pin<Box<dyn Future<Output = Result<Json<Value>, Problem>> + Send>>;
+impl On {
+    /// Does what was asked, and answers the incident as it is then.
+    pub(super) async fn ask(self, asked: Asked) -> Result<Json<view::Incident>, Problem> {
+        let (asked, by) = asked?;
+        do_ask(
+            &self.store,
+            self.number,
+            asked,
+            self.commander,
+            by.as_deref(),
+        )
+        .await
+    }
+}
 
 async fn do_ask(
     store: &Store,
@@ -112,7 +133,7 @@ async fn do_ask(
     asked: Ask,
     commander: Commander,
     by: Option<&str>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let now = commander.now;
     let caller = commander.caller(by)?;
     let incident = store
@@ -152,8 +173,9 @@ fn read_time(name: &str, text: &str) -> Result<Timestamp, Problem> {
 }
 
 /// A command's body that has nothing but who asks.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Asked)]
 pub struct OnlyBy {
     by: Option<String>,
 }
@@ -180,23 +202,39 @@ pub fn escalate(body: OnlyBy) -> Asked {
     Ok((Ask::Escalate, body.by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewIncident {
+    #[schema(pattern = "\\S", max_length = 16384)]
     title: String,
+    #[schema(value_type = Option<words::Severity>)]
     severity: Option<Severity>,
+    /// The title where it is missing.
     description: Option<String>,
+    /// One that is configured.
     team: Option<String>,
+    /// Who reports it.
+    #[schema(value_type = words::ReportedBy)]
     source: Origin,
     by: Option<String>,
 }
 
+/// Reports an incident: it is paged about at once.
+#[utoipa::path(
+    post,
+    path = "/incidents",
+    operation_id = "openIncident",
+    security(("bearer" = ["responder"])),
+    params(Once),
+    request_body = NewIncident,
+    responses((status = 201, description = "The incident", body = view::Incident), Misread)
+)]
 pub async fn open(
     State(store): State<Store>,
     State(live): State<Arc<LiveSite>>,
     commander: Commander,
     Command(body): Command<NewIncident>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<view::Incident>), Problem> {
     if body.source == Origin::Alert {
         return Err(Problem::bad_request("source is engineering or customer").at("$.source"));
     }
@@ -222,9 +260,11 @@ pub async fn open(
     Ok((StatusCode::CREATED, shown(&store, &incident, now).await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPage)]
 pub struct PageTo {
+    #[schema(value_type = words::Target)]
     to: String,
     by: Option<String>,
 }
@@ -239,13 +279,16 @@ pub fn page(body: PageTo) -> Asked {
     Ok((Ask::Page { to }, body.by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewSeverity)]
 pub struct SetSeverity {
+    #[schema(value_type = words::Severity)]
     severity: Severity,
     impact: Option<String>,
     scope: Option<String>,
     urgency: Option<String>,
+    #[schema(value_type = String, pattern = "\\S", max_length = 16384)]
     reason: Option<String>,
     by: Option<String>,
 }
@@ -263,10 +306,13 @@ pub fn severity(body: SetSeverity) -> Asked {
     Ok((ask, body.by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAssignment)]
 pub struct Assign {
+    #[schema(value_type = words::Role)]
     role: IncidentRole,
+    #[schema(pattern = "\\S", max_length = 16384)]
     person: String,
     by: Option<String>,
 }
@@ -279,10 +325,13 @@ pub fn assign(body: Assign) -> Asked {
     Ok((ask, body.by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewUpdate)]
 pub struct Update {
+    #[schema(value_type = words::Audience)]
     audience: Audience,
+    #[schema(pattern = "\\S", max_length = 16384)]
     text: String,
     by: Option<String>,
 }
@@ -295,11 +344,15 @@ pub fn update(body: Update) -> Asked {
     Ok((ask, body.by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewRemark)]
 pub struct Remarked {
+    #[schema(pattern = "\\S", max_length = 16384)]
     text: String,
     url: Option<String>,
+    /// When it happened: an instant, or a day, of which it is the end in UTC.
+    #[schema(value_type = Option<words::Day>)]
     at: Option<String>,
     by: Option<String>,
 }
@@ -337,15 +390,21 @@ pub fn mitigation(body: Remarked) -> Asked {
     Ok((Ask::ApplyMitigation(remark), by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewContainment)]
 pub struct Containment {
+    #[schema(pattern = "\\S", max_length = 16384)]
     text: Option<String>,
     url: Option<String>,
+    #[schema(value_type = Option<words::Day>)]
     at: Option<String>,
+    #[schema(pattern = "\\S", max_length = 16384)]
     none_because: Option<String>,
     by: Option<String>,
 }
+
+asked!(AskedContainment as "NewContainment": Containment, one_of("text", "none_because"));
 
 pub fn containment(body: Containment) -> Asked {
     let Containment {
@@ -366,21 +425,27 @@ pub fn containment(body: Containment) -> Asked {
             .read()?;
             Ask::AddContainment(remark)
         }
-        (None, Some(because)) => Ask::NoContainment {
-            because: text("none_because", because)?,
-        },
+        (None, Some(because)) => {
+            at.as_deref().map(|at| read_time("at", at)).transpose()?;
+            Ask::NoContainment {
+                because: text("none_because", because)?,
+            }
+        }
         _ => return Err(Problem::bad_request("either text or none_because is wanted").at("$")),
     };
     Ok((ask, by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAnalysis)]
 pub struct Analysed {
     immediate_cause: Option<String>,
+    #[schema(value_type = Option<Vec<view::Finding>>)]
     weaknesses: Option<Vec<crate::domain::analysis::Finding>>,
     contributing_factors: Option<Vec<String>>,
     none_because: Option<String>,
+    #[schema(value_type = Option<view::Finding>)]
     detection_gap: Option<crate::domain::analysis::Finding>,
     by: Option<String>,
 }
@@ -404,19 +469,29 @@ pub fn analysis(body: Analysed) -> Asked {
     Ok((Ask::Analyse(change), by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ChangedAction)]
 pub struct Action {
+    #[schema(value_type = Option<words::ActionKind>)]
     kind: Option<ActionKind>,
     title: Option<String>,
+    #[schema(value_type = Option<Vec<words::Answered>>)]
     answers: Option<Vec<String>>,
     owner: Option<String>,
+    /// An instant, or a day, of which it is the end in UTC.
+    #[schema(value_type = Option<words::Day>)]
     due: Option<String>,
+    #[schema(value_type = Option<words::Priority>)]
     priority: Option<Priority>,
+    #[schema(value_type = Option<words::ActionState>)]
     state: Option<ActionState>,
+    /// Where one sees that it was done; the reason where it was dropped.
     evidence: Option<String>,
     by: Option<String>,
 }
+
+asked!(AskedAction as "NewAction": Action, all_of("kind", "title"));
 
 impl Action {
     fn read(self) -> Result<(ActionItem, Option<String>), Problem> {
@@ -435,6 +510,14 @@ impl Action {
             .as_deref()
             .map(|due| read_time("due", due))
             .transpose()?;
+        for (n, answer) in answers.iter().flatten().enumerate() {
+            if !is_an_answer(answer) {
+                let found = answer.clone();
+                let refusal = Refusal::NotAnAnswer { found };
+                let path = format!("$.answers[{n}]");
+                return Err(Problem::bad_request(refusal.to_string()).at(path));
+            }
+        }
         Ok((
             ActionItem {
                 kind,
@@ -453,15 +536,36 @@ impl Action {
 
 pub fn add_action(body: Action) -> Asked {
     let (action, by) = body.read()?;
+    let title = action.title.as_deref().map(str::trim);
+    let needs = |what, path: &str| {
+        let refusal = Refusal::ActionIncomplete { what };
+        Problem::bad_request(refusal.to_string()).at(path)
+    };
+    if action.kind.is_none() {
+        return Err(needs("a kind, \"containment\" or \"systemic\"", "$.kind"));
+    }
+    if title.unwrap_or_default().is_empty() {
+        return Err(needs("a title", "$.title"));
+    }
     Ok((Ask::AddAction(action), by))
 }
 
+/// Changes an action item; what is absent stays as it was.
+#[utoipa::path(
+    patch,
+    path = "/actions/{index}",
+    operation_id = "changeAction",
+    security(("bearer" = ["responder"])),
+    params(ByNumber, ("index" = u32, Path, description = "Counted from 0", maximum = 4294967295u32), Once),
+    request_body = Action,
+    responses((status = 200, description = "The incident as it is then", body = view::Incident), Unmet)
+)]
 pub async fn change_action(
     Path((number, index)): Path<(u64, u32)>,
     State(store): State<Store>,
     commander: Commander,
     Command(body): Command<Action>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let (change, by) = body.read()?;
     do_ask(
         &store,
@@ -473,20 +577,32 @@ pub async fn change_action(
     .await
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewStatement)]
 pub struct Statement {
+    #[schema(pattern = "\\S", max_length = 16384)]
     statement: String,
     url: Option<String>,
     by: Option<String>,
 }
 
+/// Gives an output in somebody's words.
+#[utoipa::path(
+    post,
+    path = "/outputs/{id}",
+    operation_id = "giveOutput",
+    security(("bearer" = ["responder"])),
+    params(ByNumber, ("id" = inline(words::Statement), Path, description = "The output"), Once),
+    request_body = Statement,
+    responses((status = 200, description = "The incident as it is then", body = view::Incident), Unmet)
+)]
 pub async fn output(
     Path((number, id)): Path<(u64, String)>,
     State(store): State<Store>,
     commander: Commander,
     Command(body): Command<Statement>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let output: Output = id
         .parse()
         .map_err(|error: crate::domain::phase::NotAnOutput| {
@@ -503,19 +619,24 @@ pub async fn output(
     do_ask(&store, number, ask, commander, body.by.as_deref()).await
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Waivers)]
 pub struct Waive {
     #[serde(default)]
     waive: Vec<Exception>,
     by: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewWaiver)]
 struct Exception {
+    #[schema(value_type = words::Output)]
     output: Output,
+    #[schema(pattern = "\\S", max_length = 16384)]
     reason: String,
+    #[schema(value_type = Option<words::Day>)]
     until: Option<String>,
 }
 
@@ -549,9 +670,10 @@ pub fn close(body: Waive) -> Asked {
     Ok((Ask::Close { waive }, by))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
+    #[schema(pattern = "\\S", max_length = 16384)]
     reason: String,
     by: Option<String>,
 }
@@ -564,12 +686,21 @@ pub fn reopen(body: Reason) -> Asked {
 }
 
 /// Resolves by hand one of its alerts that fires or is stale.
+#[utoipa::path(
+    post,
+    path = "/alerts/{fingerprint}/resolve",
+    operation_id = "resolveAlertOfIncident",
+    security(("bearer" = ["responder"])),
+    params(ByNumber, ByFingerprint),
+    request_body = Reason,
+    responses((status = 200, description = "The incident as it is then", body = view::Incident), Unmet)
+)]
 pub async fn resolve(
     Path((number, fingerprint)): Path<(u64, String)>,
     State(store): State<Store>,
     commander: Commander,
     Command(body): Command<Reason>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let fingerprint = read_fingerprint(&fingerprint)?;
     let now = commander.now;
     let caller = commander.caller(body.by.as_deref())?;
@@ -585,13 +716,22 @@ pub async fn resolve(
     shown(&store, &incident, now).await
 }
 
-/// Resolves by hand an alert that has no incident.
+/// Resolves an alert by hand, whether it belongs to an incident or to none.
+#[utoipa::path(
+    post,
+    path = "/alerts/{fingerprint}/resolve",
+    operation_id = "resolveAlert",
+    security(("bearer" = ["responder"])),
+    params(ByFingerprint),
+    request_body = Reason,
+    responses((status = 200, description = "The alert as it is then", body = view::Alert), Unmet)
+)]
 pub async fn resolve_alone(
     Path(fingerprint): Path<String>,
     State(store): State<Store>,
     commander: Commander,
     Command(body): Command<Reason>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Alert>, Problem> {
     let fingerprint = read_fingerprint(&fingerprint)?;
     let caller = commander.caller(body.by.as_deref())?;
     let reason = text("reason", body.reason)?;

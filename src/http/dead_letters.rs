@@ -7,7 +7,8 @@ use crate::http::body::Command;
 use crate::http::commands::{Commander, OnlyBy};
 use crate::http::hooks::{note, read, report};
 use crate::http::incidents::limit;
-use crate::http::params::{Path, Query};
+use crate::http::openapi::problems::{Misasked, Missing, Unusable};
+use crate::http::params::{ByIdNumber, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Site, auth::Actor, confirm, view};
 use crate::ingest::Post;
@@ -19,37 +20,51 @@ use crate::store::{Store, lists};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
 
 /// Letters that one call reads again.
 const REPLAYED_MAX: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PlainQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
 /// What was received and could not be used, newest first; of long items the start.
+#[utoipa::path(
+    get,
+    path = "/dead-letters",
+    operation_id = "listDeadLetters",
+    security(("bearer" = ["viewer"])),
+    params(PlainQuery),
+    responses((status = 200, description = "A page of dead letters", body = view::DeadLetters), Misasked)
+)]
 pub async fn list(
     _actor: Actor,
     State(store): State<Store>,
     Query(query): Query<PlainQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::DeadLetters>, Problem> {
     let limit = limit(query.limit)?;
     let before = cursor(query.cursor.as_deref())?;
     let page = store
         .look(move |reader| lists::dead_letters(reader, before, limit))
         .await?;
-    let items = page
-        .items
-        .iter()
-        .map(|(id, letter)| view::dead_letter(*id, letter))
-        .collect();
-    Ok(Json(view::list("dead_letters", items, page.next)))
+    let letters = page.items.iter();
+    Ok(Json(view::DeadLetters {
+        dead_letters: letters
+            .map(|(id, letter)| view::dead_letter(*id, letter))
+            .collect(),
+        next: page.next,
+    }))
 }
 
 fn cursor(text: Option<&str>) -> Result<Option<u64>, Problem> {
@@ -61,67 +76,95 @@ fn cursor(text: Option<&str>) -> Result<Option<u64>, Problem> {
 }
 
 /// One letter with all that is kept of it.
+#[utoipa::path(
+    get,
+    path = "/dead-letters/{id}",
+    operation_id = "showDeadLetter",
+    security(("bearer" = ["viewer"])),
+    params(ByIdNumber),
+    responses((status = 200, description = "The letter", body = view::WholeDeadLetter), Missing)
+)]
 pub async fn show(
     _actor: Actor,
     Path(id): Path<u64>,
     State(store): State<Store>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::WholeDeadLetter>, Problem> {
     let found = store
         .look(move |reader| letters::letter(reader, id))
         .await?;
     let letter = found.ok_or(Unreplayed::NoSuchLetter(id))?;
-    Ok(Json(whole(id, &letter)))
-}
-
-/// A letter with what is read besides its item.
-fn whole(id: u64, letter: &DeadLetter) -> Value {
-    let mut shown = view::dead_letter(id, letter);
-    if let Some(shown) = shown.as_object_mut() {
-        let around = letter.around.as_ref();
-        shown.insert("around".to_owned(), json!(around));
-        shown.insert("headers".to_owned(), pairs(&letter.headers));
-        shown.insert("query".to_owned(), pairs(&letter.query));
-        let why_not = letter.body().err().map(|why| why.to_string());
-        shown.insert("not_replayable_because".to_owned(), json!(why_not));
-    }
-    shown
-}
-
-fn pairs(pairs: &[(String, String)]) -> Value {
-    let pairs = pairs.iter();
-    Value::Object(
-        pairs
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect(),
-    )
+    Ok(Json(view::whole_dead_letter(id, &letter)))
 }
 
 /// Reads one again, as if its source had sent it now.
+#[utoipa::path(
+    post,
+    path = "/dead-letters/{id}/replay",
+    operation_id = "replayDeadLetter",
+    security(("bearer" = ["responder"])),
+    params(ByIdNumber),
+    request_body = OnlyBy,
+    responses((status = 200, description = "The letter, with what came of it", body = view::WholeDeadLetter), Unusable)
+)]
 pub async fn replay(
     Path(id): Path<u64>,
     State(site): State<Site>,
     commander: Commander,
     Command(body): Command<OnlyBy>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::WholeDeadLetter>, Problem> {
     let caller = commander.caller(body.by())?;
     let letter = replay_one(&site, id, &caller).await?;
-    Ok(Json(whole(id, &letter)))
+    Ok(Json(view::whole_dead_letter(id, &letter)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OfSource {
+    /// Whose letters.
     source: String,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
+/// What came of reading the letters of a source again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayedAll {
+    pub replayed: Vec<u64>,
+    pub failed: Vec<Failed>,
+    /// How many are left; many are not counted to their end.
+    #[schema(value_type = u64)]
+    pub left: usize,
+    /// The `cursor` for the next call; null where none is left.
+    #[schema(required = true)]
+    pub next: Option<String>,
+}
+
+/// A letter that cannot be used even so.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StillUnusable)]
+pub struct Failed {
+    pub id: u64,
+    pub reason: String,
+}
+
 /// Reads the letters of one source again, the oldest first: so many in one call, and it says how many are left.
+#[utoipa::path(
+    post,
+    path = "/dead-letters/replay",
+    operation_id = "replayDeadLetters",
+    security(("bearer" = ["responder"])),
+    params(OfSource),
+    request_body = OnlyBy,
+    responses((status = 200, description = "What came of them", body = ReplayedAll), Unusable)
+)]
 pub async fn replay_all(
     State(site): State<Site>,
     commander: Commander,
     Query(query): Query<OfSource>,
     Command(body): Command<OnlyBy>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ReplayedAll>, Problem> {
     let caller = commander.caller(body.by())?;
     let after = cursor(query.cursor.as_deref())?.unwrap_or(0);
     let name = query.source;
@@ -136,17 +179,20 @@ pub async fn replay_all(
         match replay_one(&site, id, &caller).await {
             Ok(_letter) => replayed.push(id),
             Err(problem) if is_of_the_letter(&problem) => {
-                failed.push(json!({ "id": id, "reason": problem.reason() }));
+                failed.push(Failed {
+                    id,
+                    reason: problem.reason(),
+                });
             }
             Err(problem) => return Err(problem),
         }
     }
-    Ok(Json(json!({
-        "replayed": replayed,
-        "failed": failed,
-        "left": awaiting.n_more,
-        "next": awaiting.next.map(|next| next.to_string()),
-    })))
+    Ok(Json(ReplayedAll {
+        replayed,
+        failed,
+        left: awaiting.n_more,
+        next: awaiting.next.map(|next| next.to_string()),
+    }))
 }
 
 /// Whether another letter may go better.

@@ -8,7 +8,7 @@ use crate::http::{Site, router};
 use crate::store::engine::panic_text;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -25,6 +25,10 @@ use tracing::Instrument;
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How bodies may be packed, and the one of these that does something.
+const PACKINGS: [&[u8]; 2] = [b"gzip", b"identity"];
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -67,8 +71,11 @@ impl Entrance {
 
     async fn route(&self, request: Request<Body>) -> Response {
         let mut router = self.router.clone();
-        if !request.headers().contains_key(CONTENT_ENCODING) {
+        let Some(packing) = request.headers().get(CONTENT_ENCODING) else {
             return always(router.call(request).await);
+        };
+        if !PACKINGS.contains(&packing.as_bytes()) {
+            return not_read(packing);
         }
         let unpacking = RequestDecompression::new(router);
         match unpacking.oneshot(request).await {
@@ -76,6 +83,14 @@ impl Entrance {
             Err(never) => match never {},
         }
     }
+}
+
+/// A body is packed in a way that is not read.
+fn not_read(packing: &HeaderValue) -> Response {
+    let found = String::from_utf8_lossy(packing.as_bytes());
+    let detail = format!("a body as it is, or packed by gzip, is wanted, found {found:?}");
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    ([(ACCEPT_ENCODING, GZIP)], problem).into_response()
 }
 
 fn always(answered: Result<Response, Infallible>) -> Response {

@@ -4,22 +4,25 @@ use crate::clock::Clock;
 use crate::domain::time::{Moment, show_span};
 use crate::engine::SharedHealth;
 use crate::engine::replicas::Shown;
-use crate::http::auth::{Actor, Role};
+use crate::http::auth::Admin;
 use crate::http::body::Command;
+use crate::http::openapi::problems::Misread;
+use crate::http::openapi::words;
 use crate::http::problem::Problem;
-use crate::http::{LiveSite, Site, view};
+use crate::http::view::Instant;
+use crate::http::{LiveSite, Site};
 use crate::store::Store;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// An engine that has not stepped for this long is not ready.
 pub const STEPS_WITHIN: Duration = Duration::from_secs(10);
@@ -40,120 +43,233 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// That the process answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alive {
+    pub status: &'static str,
+    pub version: &'static str,
+}
+
 /// The process answers.
-pub async fn healthz() -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    responses((status = 200, description = "It answers", body = Alive))
+)]
+pub async fn healthz() -> Json<Alive> {
+    Json(Alive {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Whether it does its job, and by what that is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    pub ready: bool,
+    pub checks: Checks,
+}
+
+/// What is looked at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checks {
+    pub store: Look<StoreDetail>,
+    pub engine: Look<EngineDetail>,
+    pub audit: Look<AuditDetail>,
+    pub rules: Look<RulesDetail>,
+}
+
+/// One look: whether it is well, and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Look<D> {
+    pub ok: bool,
+    pub detail: D,
+}
+
+/// Whether the store takes writes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StoreDetail {
+    pub sequence: u64,
+    pub applied: u64,
+    pub full: bool,
+    #[schema(required = true)]
+    pub unreachable: Option<String>,
+    #[schema(required = true)]
+    pub poisoned: Option<String>,
+    #[schema(required = true)]
+    pub rebuilt: Option<String>,
+    #[schema(required = true)]
+    pub last_error: Option<String>,
+}
+
+/// Whether the engine steps.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EngineDetail {
+    #[schema(required = true)]
+    pub last_step_ago: Option<String>,
+    #[schema(required = true)]
+    pub last_error: Option<String>,
+    pub quarantined: usize,
+    pub clock_jumps: u64,
+}
+
+/// Whether the audit passes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditDetail {
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub at: Option<Instant>,
+    pub violations: Vec<ViolationShown>,
+}
+
+/// An incident that should page and does not.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Violation)]
+pub struct ViolationShown {
+    pub incident: u64,
+    pub why: &'static str,
+}
+
+/// Whether the rules on disk are live.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RulesDetail {
+    pub revision: String,
+    pub rules: usize,
+    #[schema(value_type = words::Instant)]
+    pub loaded_at: Instant,
+    #[schema(required = true)]
+    pub refused: Option<Vec<String>>,
+    pub replicas: Vec<ReplicaShown>,
+    pub replicas_differ: bool,
+}
+
+/// A process on the same store.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replica)]
+pub struct ReplicaShown {
+    pub name: String,
+    pub version: String,
+    pub revision: String,
+    #[schema(value_type = words::Instant)]
+    pub since: Instant,
+    #[serde(rename = "self")]
+    pub is_self: bool,
 }
 
 /// Whether it does its job: the store takes writes, the engine steps, the audit passes, the rules on disk are live.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readiness",
+    responses((status = 200, description = "It is ready", body = Readiness),
+        (status = 503, description = "It is not, and what is amiss", body = Readiness))
+)]
 pub async fn readyz(
     State(store): State<Store>,
     State(health): State<SharedHealth>,
     State(live): State<Arc<LiveSite>>,
     State(clock): State<Clock>,
-) -> (StatusCode, Json<Value>) {
+) -> (StatusCode, Json<Readiness>) {
     let checks = checks(&store, &health, &live, &clock);
-    let is_ready = checks.iter().all(|(_, (ok, _))| *ok);
-    let detail: serde_json::Map<String, Value> = checks
-        .into_iter()
-        .map(|(name, (ok, detail))| (name.to_owned(), json!({ "ok": ok, "detail": detail })))
-        .collect();
-    let code = if is_ready {
+    let ready = checks.are_well();
+    let code = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, Json(json!({ "ready": is_ready, "checks": detail })))
+    (code, Json(Readiness { ready, checks }))
 }
 
 /// The same without why.
 pub(super) fn is_ready(site: &Site) -> bool {
-    let checks = checks(&site.store, &site.health, &site.live, &site.clock);
-    checks.iter().all(|(_, (ok, _))| *ok)
+    checks(&site.store, &site.health, &site.live, &site.clock).are_well()
 }
 
-type Check = (&'static str, (bool, Value));
-
-fn checks(store: &Store, health: &SharedHealth, live: &LiveSite, clock: &Clock) -> [Check; 4] {
-    [
-        ("store", check_store(store)),
-        ("engine", check_engine(health, clock.moment())),
-        ("audit", check_audit(health)),
-        ("rules", check_rules(live, health)),
-    ]
+impl Checks {
+    fn are_well(&self) -> bool {
+        self.store.ok && self.engine.ok && self.audit.ok && self.rules.ok
+    }
 }
 
-fn check_store(store: &Store) -> (bool, Value) {
+fn checks(store: &Store, health: &SharedHealth, live: &LiveSite, clock: &Clock) -> Checks {
+    Checks {
+        store: check_store(store),
+        engine: check_engine(health, clock.moment()),
+        audit: check_audit(health),
+        rules: check_rules(live, health),
+    }
+}
+
+fn check_store(store: &Store) -> Look<StoreDetail> {
     let status = store.status();
-    let detail = json!({
-        "sequence": status.sequence,
-        "applied": status.applied,
-        "full": status.full,
-        "unreachable": status.unreachable,
-        "poisoned": status.poisoned,
-        "rebuilt": status.rebuilt,
-        "last_error": status.last_error,
-    });
-    let takes_writes = status.poisoned.is_none() && status.unreachable.is_none() && !status.full;
-    (takes_writes, detail)
+    Look {
+        ok: status.poisoned.is_none() && status.unreachable.is_none() && !status.full,
+        detail: StoreDetail {
+            sequence: status.sequence,
+            applied: status.applied,
+            full: status.full,
+            unreachable: status.unreachable,
+            poisoned: status.poisoned,
+            rebuilt: status.rebuilt,
+            last_error: status.last_error,
+        },
+    }
 }
 
-fn check_engine(health: &SharedHealth, at: Moment) -> (bool, Value) {
+fn check_engine(health: &SharedHealth, at: Moment) -> Look<EngineDetail> {
     let health = health.read();
     let since = health
         .stepped
         .map(|stepped| at.elapsed.saturating_sub(stepped.elapsed));
     let steps = since.is_some_and(|since| since < STEPS_WITHIN);
-    let detail = json!({
-        "last_step_ago": since.map(show_span),
-        "last_error": health.last_error,
-        "quarantined": health.n_quarantined,
-        "clock_jumps": health.n_clock_jumps,
-    });
-    (
-        steps && health.last_error.is_none() && health.n_quarantined == 0,
-        detail,
-    )
+    Look {
+        ok: steps && health.last_error.is_none() && health.n_quarantined == 0,
+        detail: EngineDetail {
+            last_step_ago: since.map(show_span),
+            last_error: health.last_error.clone(),
+            quarantined: health.n_quarantined,
+            clock_jumps: health.n_clock_jumps,
+        },
+    }
 }
 
-fn check_audit(health: &SharedHealth) -> (bool, Value) {
+fn check_audit(health: &SharedHealth) -> Look<AuditDetail> {
     let health = health.read();
-    let violations: Vec<Value> = health
-        .violations
-        .iter()
-        .map(|violation| json!({ "incident": violation.incident, "why": violation.why }))
-        .collect();
-    let passes = violations.is_empty();
-    (
-        passes,
-        json!({ "at": health.audited_at.map(view::instant), "violations": violations }),
-    )
+    let violations = health.violations.iter().map(|violation| ViolationShown {
+        incident: violation.incident,
+        why: violation.why,
+    });
+    let violations: Vec<ViolationShown> = violations.collect();
+    Look {
+        ok: violations.is_empty(),
+        detail: AuditDetail {
+            at: health.audited_at.map(Instant),
+            violations,
+        },
+    }
 }
 
-fn check_rules(live: &LiveSite, health: &SharedHealth) -> (bool, Value) {
+fn check_rules(live: &LiveSite, health: &SharedHealth) -> Look<RulesDetail> {
     let current = live.load();
     let replicas = health.read().replicas;
-    let shown: Vec<Value> = replicas
-        .iter()
-        .map(|replica| {
-            json!({
-                "name": replica.name,
-                "version": replica.version,
-                "revision": replica.revision,
-                "since": view::instant(replica.since),
-                "self": replica.is_self,
-            })
-        })
-        .collect();
-    let detail = json!({
-        "revision": current.in_force.rules.revision,
-        "rules": current.in_force.rules.rules().len(),
-        "loaded_at": view::instant(current.loaded_at),
-        "refused": current.refused,
-        "replicas": shown,
-        "replicas_differ": differ(&replicas),
+    let shown = replicas.iter().map(|replica| ReplicaShown {
+        name: replica.name.clone(),
+        version: replica.version.clone(),
+        revision: replica.revision.clone(),
+        since: replica.since.into(),
+        is_self: replica.is_self,
     });
-    (current.refused.is_none(), detail)
+    Look {
+        ok: current.refused.is_none(),
+        detail: RulesDetail {
+            revision: current.in_force.rules.revision.clone(),
+            rules: current.in_force.rules.rules().len(),
+            loaded_at: current.loaded_at.into(),
+            refused: current.refused.clone(),
+            replicas: shown.collect(),
+            replicas_differ: differ(&replicas),
+        },
+    }
 }
 
 /// Whether the replicas decide by different rules.
@@ -164,6 +280,12 @@ fn differ(replicas: &[Shown]) -> bool {
 }
 
 /// Prometheus text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    responses((status = 200, description = "Metrics, as Prometheus reads them", body = String, content_type = "text/plain"))
+)]
 pub async fn metrics(State(site): State<Site>) -> impl IntoResponse {
     let status = site.store.status();
     let health = site.health.read();
@@ -201,20 +323,40 @@ fn as_f64(n: u64) -> f64 {
     part(high).mul_add(4_294_967_296.0, part(low))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupTo {
+    /// An absolute one, on the machine of the daemon.
+    #[schema(value_type = String, pattern = "^/")]
     path: PathBuf,
 }
 
+/// A backup that was written.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackupWritten {
+    pub path: String,
+    pub sequence: u64,
+    pub records: u64,
+    pub bytes: u64,
+    #[schema(value_type = words::Instant)]
+    pub made_at: Instant,
+}
+
 /// Writes a backup on the daemon's machine, of one instant, while work goes on.
+#[utoipa::path(
+    post,
+    path = "/backup",
+    operation_id = "backup",
+    security(("bearer" = ["admin"])),
+    request_body = BackupTo,
+    responses((status = 200, description = "What was written", body = BackupWritten), Misread)
+)]
 pub async fn backup(
-    actor: Actor,
+    _admin: Admin,
     State(store): State<Store>,
     State(clock): State<Clock>,
     Command(body): Command<BackupTo>,
-) -> Result<Json<Value>, Problem> {
-    actor.must_be(Role::Admin)?;
+) -> Result<Json<BackupWritten>, Problem> {
     if !body.path.is_absolute() {
         return Err(Problem::bad_request("an absolute path is wanted").at("$.path"));
     }
@@ -228,11 +370,11 @@ pub async fn backup(
             "the backup could not be written",
         )
     })??;
-    Ok(Json(json!({
-        "path": info.path.display().to_string(),
-        "sequence": info.sequence,
-        "records": info.n_records,
-        "bytes": info.size_bytes,
-        "made_at": view::instant(info.made_at),
-    })))
+    Ok(Json(BackupWritten {
+        path: info.path.display().to_string(),
+        sequence: info.sequence,
+        records: info.n_records,
+        bytes: info.size_bytes,
+        made_at: info.made_at.into(),
+    }))
 }

@@ -8,7 +8,8 @@ use crate::http::auth::{Admission, Source, parameters};
 use crate::http::body;
 use crate::http::confirm::problem;
 use crate::http::gate::client;
-use crate::http::params::Path;
+use crate::http::openapi::problems::{SourceMissing, SourceMistold};
+use crate::http::params::{BySource, Path};
 use crate::http::problem::Problem;
 use crate::http::{LiveSite, Site};
 use crate::ingest::{self, Around, Confirm, Parsed, Post, Rejected, Unusable};
@@ -28,6 +29,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use utoipa::ToSchema;
 
 /// Bytes that one report may add to its rejected items so that each can be read again alone.
 const AROUND_MAX_BYTES: usize = 2 << 20;
@@ -37,16 +39,59 @@ const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-orig
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
 /// What became of a report.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Taken)]
 pub struct Answer {
     received: usize,
     accepted: usize,
+    /// Which went to the dead letters.
     rejected: usize,
+    /// Incidents that it opened.
     opened: BTreeSet<u64>,
+    /// The other open incidents that alerts in it belong to.
     joined: BTreeSet<u64>,
 }
 
+/// Takes what a sender posts, in the format of its kind. Once this is answered, all that it counts is on disk.
+#[utoipa::path(
+    post,
+    path = "/hooks/{source}",
+    operation_id = "postReport",
+    security(("source" = []), ("basic" = [])),
+    params(BySource),
+    request_body(content = serde_json::Value, description = "What the kind of the source says: see the README"),
+    responses((status = 200, description = "What became of it", body = Answer), SourceMistold)
+)]
 pub async fn receive(
+    path: Path<String>,
+    site: State<Site>,
+    request: Request,
+) -> Result<Json<Answer>, Problem> {
+    received(path, site, request).await
+}
+
+/// Takes what an address alone tells, where a mapping reads it.
+#[utoipa::path(
+    get,
+    path = "/hooks/{source}",
+    operation_id = "tellReport",
+    security(("source" = []), ("basic" = [])),
+    params(BySource),
+    responses(
+        (status = 200, description = "What became of it", body = Answer),
+        (status = 405, description = "The source reads bodies", body = super::problem::Document, content_type = "application/problem+json", headers(("Allow" = String, description = "The methods that it takes"))),
+        SourceMistold,
+    )
+)]
+pub async fn told(
+    path: Path<String>,
+    site: State<Site>,
+    request: Request,
+) -> Result<Json<Answer>, Problem> {
+    received(path, site, request).await
+}
+
+async fn received(
     Path(name): Path<String>,
     State(site): State<Site>,
     request: Request,
@@ -63,10 +108,7 @@ pub async fn receive(
     // What is mapped may be told by an address alone.
     let is_told = head.method == Method::GET && source.mapping.is_some();
     if head.method != Method::POST && !is_told {
-        return Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this path does not take this method",
-        ));
+        return Err(Problem::not_allowed(methods(&source)));
     }
     site.gate.admit(&name, client)?;
     let admission = source.admits(&head);
@@ -111,6 +153,17 @@ pub async fn receive(
 
 /// `OPTIONS`: whether a sender of events may send them here, and how often, as the webhooks of `CloudEvents` ask before they send
 /// any. Its consent is in the answer: an address to call back is not called.
+#[utoipa::path(
+    options,
+    path = "/hooks/{source}",
+    operation_id = "askToSend",
+    params(BySource),
+    responses(
+        (status = 200, description = "It may"),
+        (status = 405, description = "It need not ask", body = super::problem::Document, content_type = "application/problem+json", headers(("Allow" = String, description = "The methods that it takes"))),
+        SourceMissing,
+    )
+)]
 pub async fn handshake(
     Path(name): Path<String>,
     State(live): State<Arc<LiveSite>>,
@@ -120,25 +173,28 @@ pub async fn handshake(
     let Some(source) = live.access.source(&name) else {
         return Err(Problem::not_found(format!("there is no source \"{name}\"")));
     };
-    let allow = (ALLOW, HeaderValue::from_static("POST"));
     let origin = headers.get(REQUEST_ORIGIN);
     let Some(origin) = origin.filter(|_| source.kind == Kind::Cloudevents) else {
-        let refused = Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this path does not take this method",
-        );
-        return Ok(([allow], refused).into_response());
+        return Err(Problem::not_allowed(methods(source)));
     };
     let rate = match source.rate {
         Some(rate) => HeaderValue::from(per_minute(rate)),
         None => HeaderValue::from_static("*"),
     };
     let consent = [
-        allow,
+        (ALLOW, HeaderValue::from_static(methods(source))),
         (ALLOWED_ORIGIN, origin.clone()),
         (ALLOWED_RATE, rate),
     ];
     Ok((consent, StatusCode::OK).into_response())
+}
+
+/// The methods by which a source may send.
+fn methods(source: &Source) -> &'static str {
+    match source.mapping {
+        Some(_) => "GET,POST",
+        None => "POST",
+    }
 }
 
 /// At least one: none would be no consent.

@@ -9,7 +9,9 @@ use crate::domain::severity::Severity;
 use crate::domain::time::Timestamp;
 use crate::engine::link::Links;
 use crate::http::auth::Actor;
-use crate::http::params::{Path, Query};
+use crate::http::openapi::problems::{Misasked, Missing};
+use crate::http::openapi::words;
+use crate::http::params::{ByNumber, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Site, view};
 use crate::store::changes;
@@ -18,8 +20,8 @@ use crate::store::{Reader, Store};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::Value;
 use std::sync::Arc;
+use utoipa::IntoParams;
 
 /// Items of a list where nothing is asked, and at most.
 const LIMIT: usize = 100;
@@ -45,24 +47,42 @@ fn read_number(text: &str, what: &str) -> Result<u64, Problem> {
         })
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    #[param(value_type = Option<words::IncidentStatus>, inline)]
     status: Option<String>,
+    #[param(value_type = Option<words::Severity>, inline)]
     severity: Option<Severity>,
+    #[param(value_type = Option<words::Phase>, inline)]
     phase: Option<Phase>,
     team: Option<String>,
+    /// A part of the title or of the key.
     q: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
+/// Incidents, newest first.
+#[utoipa::path(
+    get,
+    path = "/incidents",
+    operation_id = "listIncidents",
+    security(("bearer" = ["viewer"])),
+    params(ListQuery),
+    responses((status = 200, description = "A page of incidents", body = view::Incidents), Misasked)
+)]
 pub async fn list(
     _actor: Actor,
     State(store): State<Store>,
     State(clock): State<Clock>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incidents>, Problem> {
     let open = match query.status.as_deref() {
         None => None,
         Some("open") => Some(true),
@@ -98,7 +118,10 @@ pub async fn list(
             Ok((items, page.next))
         })
         .await?;
-    Ok(Json(view::list("incidents", items, next)))
+    Ok(Json(view::Incidents {
+        incidents: items,
+        next,
+    }))
 }
 
 pub(super) fn find(
@@ -116,19 +139,27 @@ pub(super) async fn shown(
     store: &Store,
     incident: &Incident,
     now: Timestamp,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let number = incident.number();
     let received = store.look(move |reader| reader.tally(number)).await?;
     Ok(Json(view::incident(incident, received, now)))
 }
 
 /// An incident with the changes that are worth a look beside it.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "showIncident",
+    security(("bearer" = ["viewer"])),
+    params(ByNumber),
+    responses((status = 200, description = "The incident", body = view::Incident), Missing)
+)]
 pub async fn show(
     _actor: Actor,
     Path(number): Path<u64>,
     State(store): State<Store>,
     State(clock): State<Clock>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Incident>, Problem> {
     let now = clock.now();
     let found = store
         .look(move |reader| {
@@ -137,30 +168,52 @@ pub async fn show(
             };
             let mut whole = view::incident(&incident, reader.tally(number)?, now);
             let related = changes::beside(reader, &incident, now)?;
-            if let Some(whole) = whole.as_object_mut() {
-                let related = related.iter().map(view::related).collect();
-                whole.insert("changes".to_owned(), Value::Array(related));
-            }
+            whole.changes = Some(related.iter().map(view::related).collect());
             Ok(Some(whole))
         })
         .await?;
     found.map(Json).ok_or_else(|| no_such(number))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PartQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
     pub(super) limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9a-fA-F]{16}(-[0-9a-fA-F]{16})?$")]
     pub(super) cursor: Option<String>,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct TimelineQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<usize>,
+    /// The sequence number to go on from.
+    #[param(pattern = "^[0-9]{1,19}$")]
+    cursor: Option<String>,
+}
+
 /// The incident's events in order; the cursor is the sequence number to go on from.
+#[utoipa::path(
+    get,
+    path = "/timeline",
+    operation_id = "showTimeline",
+    security(("bearer" = ["viewer"])),
+    params(ByNumber, TimelineQuery),
+    responses((status = 200, description = "A page of its timeline", body = view::Timeline), Missing)
+)]
 pub async fn timeline(
     _actor: Actor,
     Path(number): Path<u64>,
-    Query(query): Query<PartQuery>,
+    Query(query): Query<TimelineQuery>,
     State(site): State<Site>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Timeline>, Problem> {
     let from = query
         .cursor
         .map(|cursor| read_number(&cursor, "cursor"))
@@ -197,15 +250,27 @@ pub async fn timeline(
         .iter()
         .map(|entry| view::entry(entry, &incident, book, &tokens))
         .collect();
-    Ok(Json(view::list("timeline", items, next)))
+    Ok(Json(view::Timeline {
+        timeline: items,
+        next,
+    }))
 }
 
+/// The alerts of an incident, and behind a cause what it keeps from one.
+#[utoipa::path(
+    get,
+    path = "/alerts",
+    operation_id = "listAlertsOfIncident",
+    security(("bearer" = ["viewer"])),
+    params(ByNumber, PartQuery),
+    responses((status = 200, description = "A page of its alerts", body = view::Alerts), Missing)
+)]
 pub async fn alerts(
     _actor: Actor,
     Path(number): Path<u64>,
     Query(query): Query<PartQuery>,
     State(site): State<Site>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Alerts>, Problem> {
     let after = query.cursor.as_deref().map(member_cursor).transpose()?;
     let limit = limit(query.limit)?;
     let (rules, now) = (site.rules(), site.clock.now());
@@ -221,11 +286,10 @@ pub async fn alerts(
         })
         .await?;
     let page = page.ok_or_else(|| no_such(number))?;
-    Ok(Json(view::list(
-        "alerts",
-        page.items.iter().map(view::alert).collect(),
-        page.next,
-    )))
+    Ok(Json(view::Alerts {
+        alerts: page.items.iter().map(view::alert).collect(),
+        next: page.next,
+    }))
 }
 
 /// Where a page of an incident's alerts ended.
@@ -246,12 +310,21 @@ pub(super) fn with_muting(
         .collect()
 }
 
+/// The pages of an incident, newest first, each with its attempts.
+#[utoipa::path(
+    get,
+    path = "/pages",
+    operation_id = "listPages",
+    security(("bearer" = ["viewer"])),
+    params(ByNumber),
+    responses((status = 200, description = "Its pages", body = view::Pages), Missing)
+)]
 pub async fn pages(
     _actor: Actor,
     Path(number): Path<u64>,
     State(store): State<Store>,
     State(links): State<Arc<Links>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Pages>, Problem> {
     let found = store
         .look(move |reader| {
             let Some(incident) = find(reader, number)? else {
@@ -266,7 +339,10 @@ pub async fn pages(
         .rev()
         .map(|page| view::page(&incident, page, &links))
         .collect();
-    Ok(Json(view::list("pages", items, None)))
+    Ok(Json(view::Pages {
+        pages: items,
+        next: None,
+    }))
 }
 
 pub(super) fn read_fingerprint(text: &str) -> Result<Fingerprint, Problem> {

@@ -7,9 +7,14 @@ use crate::domain::time::Timestamp;
 use crate::http::Site;
 use crate::http::auth::parameters;
 use crate::http::body;
-use crate::http::params::Path;
+use crate::http::openapi::problems::NotText;
+use crate::http::openapi::words;
+use crate::http::params::{ById, Path};
 use crate::http::problem::Problem;
-use crate::http::vendors::{opsgenie_refused, opsgenie_source};
+use crate::http::vendors::{
+    ByAlias, IdentifierQuery, OpsgenieError, opsgenie_refused, opsgenie_source,
+};
+use crate::http::view::Instant;
 use crate::ingest;
 use crate::store::Reader;
 use crate::store::engine::Class;
@@ -21,8 +26,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Alerts of one answer, and the most that may be passed over before them.
@@ -169,7 +175,46 @@ fn read_receipt(
     ))
 }
 
-/// `GET /v2/alerts/requests/{id}`: what became of it. It succeeded where there is such an alert: to one that is not known nothing is done.
+/// What Opsgenie's API answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpsgenieAnswer)]
+pub struct Data<D> {
+    data: D,
+    took: f64,
+    #[serde(rename = "requestId")]
+    request: String,
+}
+
+/// What became of a request.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RequestOutcome)]
+pub struct Became {
+    success: bool,
+    is_success: bool,
+    action: &'static str,
+    #[schema(value_type = words::Instant)]
+    processed_at: Instant,
+    integration_id: String,
+    status: &'static str,
+    alert_id: String,
+    alias: String,
+}
+
+/// What became of a request. It succeeded where there is such an alert: to one that is not known nothing is done.
+#[utoipa::path(
+    get,
+    path = "/v2/alerts/requests/{id}",
+    operation_id = "showRequest",
+    security(("genie" = [])),
+    params(ById),
+    responses(
+        (status = 200, description = "What became of it", body = Data<Became>),
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 404, description = "There was no such request", body = OpsgenieError),
+        NotText,
+    )
+)]
 pub async fn outcome(
     State(site): State<Site>,
     Path(id): Path<String>,
@@ -179,7 +224,7 @@ pub async fn outcome(
     answered(outcome_or(&site, &id, &head).await, &id)
 }
 
-async fn outcome_or(site: &Site, id: &str, head: &Parts) -> Result<Value, Problem> {
+async fn outcome_or(site: &Site, id: &str, head: &Parts) -> Result<Became, Problem> {
     let (name, _source) = opsgenie_source(site, head)?;
     let Some(((_, action, done), at, fingerprint)) = read_receipt(site, id) else {
         return Err(Problem::not_found(
@@ -191,16 +236,22 @@ async fn outcome_or(site: &Site, id: &str, head: &Parts) -> Result<Value, Proble
         .look(move |reader| listed(reader, fingerprint))
         .await?;
     let alias = known.as_ref().map(|known| known.alert.name());
-    Ok(json!({
-        "success": known.is_some(),
-        "isSuccess": known.is_some(),
-        "action": action,
-        "processedAt": at.to_string(),
-        "integrationId": name,
-        "status": if known.is_some() { done } else { "Alert does not exist" },
-        "alertId": known.as_ref().map_or_else(String::new, |known| known.fingerprint.to_string()),
-        "alias": alias.unwrap_or_default(),
-    }))
+    Ok(Became {
+        success: known.is_some(),
+        is_success: known.is_some(),
+        action,
+        processed_at: at.into(),
+        integration_id: name,
+        status: if known.is_some() {
+            done
+        } else {
+            "Alert does not exist"
+        },
+        alert_id: known
+            .as_ref()
+            .map_or_else(String::new, |known| known.fingerprint.to_string()),
+        alias: alias.unwrap_or_default().to_owned(),
+    })
 }
 
 /// The id of a request that changed nothing: there is nothing to be asked of it.
@@ -208,11 +259,14 @@ fn random() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn answered(done: Result<Value, Problem>, request: &str) -> Response {
+fn answered<D: Serialize>(done: Result<D, Problem>, request: &str) -> Response {
     match done {
-        Ok(data) => {
-            Json(json!({ "data": data, "took": 0.0, "requestId": request })).into_response()
-        }
+        Ok(data) => Json(Data {
+            data,
+            took: 0.0,
+            request: request.to_owned(),
+        })
+        .into_response(),
         Err(problem) => opsgenie_refused(problem),
     }
 }
@@ -249,7 +303,21 @@ fn is_of_the_kind(alert: &Alert) -> bool {
     alert.labels.get("tool") == Some(Kind::Opsgenie.as_str())
 }
 
-/// `GET /v2/alerts/{identifier}`: an alert that this source sent.
+/// An alert that this source sent.
+#[utoipa::path(
+    get,
+    path = "/v2/alerts/{alias}",
+    operation_id = "showAlertSent",
+    security(("genie" = [])),
+    params(ByAlias, IdentifierQuery),
+    responses(
+        (status = 200, description = "The alert", body = Data<WholeAlert>),
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 404, description = "There is no such alert", body = OpsgenieError),
+        (status = 422, description = "What is wrong with the question", body = OpsgenieError),
+        NotText,
+    )
+)]
 pub async fn show(
     State(site): State<Site>,
     Path(identifier): Path<String>,
@@ -259,7 +327,7 @@ pub async fn show(
     answered(show_or(&site, identifier, &head).await, &random())
 }
 
-async fn show_or(site: &Site, identifier: String, head: &Parts) -> Result<Value, Problem> {
+async fn show_or(site: &Site, identifier: String, head: &Parts) -> Result<WholeAlert, Problem> {
     let (name, _source) = opsgenie_source(site, head)?;
     let alias = alias(site, identifier.clone(), head).await?;
     let fingerprint = ingest::opsgenie_identity(&alias).fingerprint();
@@ -278,7 +346,31 @@ async fn show_or(site: &Site, identifier: String, head: &Parts) -> Result<Value,
     })
 }
 
-/// `GET /v2/alerts`: those that this source sent, by their last change, newest first.
+/// Which alerts are listed.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SentQuery {
+    /// `status:open`, `status:closed` and `alias:…`, joined by `AND`.
+    pub query: Option<String>,
+    #[param(minimum = 0, maximum = 100, default = 20)]
+    pub limit: Option<usize>,
+    #[param(minimum = 0, maximum = 20000, default = 0)]
+    pub offset: Option<usize>,
+}
+
+/// The alerts that this source sent, by their last change, newest first.
+#[utoipa::path(
+    get,
+    path = "/v2/alerts",
+    operation_id = "listAlertsSent",
+    security(("genie" = [])),
+    params(SentQuery),
+    responses(
+        (status = 200, description = "The alerts", body = Data<Vec<BriefAlert>>),
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 422, description = "What is wrong with the question", body = OpsgenieError),
+    )
+)]
 pub async fn list(State(site): State<Site>, request: Request) -> Response {
     let (head, _body) = request.into_parts();
     answered(list_or(&site, &head).await, &random())
@@ -292,14 +384,14 @@ struct Asked {
     limit: usize,
 }
 
-async fn list_or(site: &Site, head: &Parts) -> Result<Value, Problem> {
+async fn list_or(site: &Site, head: &Parts) -> Result<Vec<BriefAlert>, Problem> {
     let (name, _source) = opsgenie_source(site, head)?;
     let asked = asked(&parameters(&head.uri))?;
     let alerts = site
         .store
         .look(move |reader| find(reader, &name, &asked))
         .await?;
-    Ok(Value::Array(alerts))
+    Ok(alerts)
 }
 
 fn asked(query: &[(String, String)]) -> Result<Asked, Problem> {
@@ -348,7 +440,7 @@ fn asked(query: &[(String, String)]) -> Result<Asked, Problem> {
     Ok(asked)
 }
 
-fn find(reader: &Reader<'_>, source: &str, asked: &Asked) -> Result<Vec<Value>, Error> {
+fn find(reader: &Reader<'_>, source: &str, asked: &Asked) -> Result<Vec<BriefAlert>, Error> {
     let (mut found, mut n_passed, mut n_looked_at) = (Vec::new(), 0, 0);
     let mut before = None;
     while n_looked_at < LOOKED_AT_MAX && found.len() < asked.limit {
@@ -388,8 +480,64 @@ fn is_open(alert: &Alert) -> bool {
     alert.status != Status::Resolved
 }
 
-/// An alert as Opsgenie lists it. What is not known here (who has seen it, teams) is as for nobody.
-fn brief(reader: &Reader<'_>, item: &Listed) -> Result<Value, Error> {
+/// An alert as Opsgenie lists it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OpsgenieListedAlert)]
+pub struct BriefAlert {
+    #[schema(value_type = words::Fingerprint)]
+    id: Fingerprint,
+    #[schema(value_type = words::Fingerprint)]
+    tiny_id: Fingerprint,
+    alias: String,
+    message: String,
+    #[schema(value_type = words::IncidentStatus)]
+    status: &'static str,
+    acknowledged: bool,
+    is_seen: bool,
+    tags: Vec<String>,
+    snoozed: bool,
+    count: u64,
+    #[schema(value_type = words::Instant)]
+    last_occurred_at: Instant,
+    #[schema(value_type = words::Instant)]
+    created_at: Instant,
+    #[schema(value_type = words::Instant)]
+    updated_at: Instant,
+    source: String,
+    owner: String,
+    priority: String,
+    responders: Vec<String>,
+    integration: Integration,
+    /// Ours: its incident.
+    #[schema(required = true)]
+    incident: Option<u64>,
+}
+
+/// The source that sent it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpsgenieIntegration)]
+struct Integration {
+    id: String,
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+/// The same with all that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpsgenieAlert)]
+pub struct WholeAlert {
+    #[serde(flatten)]
+    brief: BriefAlert,
+    description: String,
+    entity: String,
+    actions: Vec<String>,
+    details: BTreeMap<String, String>,
+}
+
+/// What is not known here (who has seen it, teams) is as for nobody.
+fn brief(reader: &Reader<'_>, item: &Listed) -> Result<BriefAlert, Error> {
     let alert = &item.alert;
     let incident = match alert.incident {
         Some(number) => reader.incident(number)?,
@@ -399,50 +547,52 @@ fn brief(reader: &Reader<'_>, item: &Listed) -> Result<Value, Error> {
         .as_ref()
         .filter(|_| is_open(alert))
         .and_then(|incident| incident.acknowledged.as_ref());
-    let id = item.fingerprint.to_string();
-    let attribute = |name: &str| alert.attributes.get(name).unwrap_or_default();
+    let attribute = |name: &str| alert.attributes.get(name).unwrap_or_default().to_owned();
     let tags = alert.annotations.get("tags").unwrap_or_default();
-    let tags: Vec<&str> = tags.split(", ").filter(|tag| !tag.is_empty()).collect();
-    Ok(json!({
-        "id": id,
-        "tinyId": id,
-        "alias": alert.name(),
-        "message": attribute("title"),
-        "status": if is_open(alert) { "open" } else { "closed" },
-        "acknowledged": held.is_some(),
-        "isSeen": held.is_some(),
-        "tags": tags,
-        "snoozed": false,
-        "count": item.seen.received,
-        "lastOccurredAt": item.seen.last_at.to_string(),
-        "createdAt": alert.starts_at.to_string(),
-        "updatedAt": alert.changed_at.to_string(),
-        "source": attribute("origin"),
-        "owner": held.map_or("", |held| held.by.as_str()),
-        "priority": attribute("severity"),
-        "responders": [],
-        "integration": { "id": alert.source, "name": alert.source, "type": "API" },
-        "incident": alert.incident,
-    }))
+    let tags = tags.split(", ").filter(|tag| !tag.is_empty());
+    Ok(BriefAlert {
+        id: item.fingerprint,
+        tiny_id: item.fingerprint,
+        alias: alert.name().to_owned(),
+        message: attribute("title"),
+        status: if is_open(alert) { "open" } else { "closed" },
+        acknowledged: held.is_some(),
+        is_seen: held.is_some(),
+        tags: tags.map(str::to_owned).collect(),
+        snoozed: false,
+        count: item.seen.received,
+        last_occurred_at: item.seen.last_at.into(),
+        created_at: alert.starts_at.into(),
+        updated_at: alert.changed_at.into(),
+        source: attribute("origin"),
+        owner: held.map_or_else(String::new, |held| held.by.clone()),
+        priority: attribute("severity"),
+        responders: Vec::new(),
+        integration: Integration {
+            id: alert.source.clone(),
+            name: alert.source.clone(),
+            kind: "API",
+        },
+        incident: alert.incident,
+    })
 }
 
-/// The same with all that is known of it.
-fn whole(reader: &Reader<'_>, item: &Listed) -> Result<Value, Error> {
-    let mut shown = brief(reader, item)?;
+fn whole(reader: &Reader<'_>, item: &Listed) -> Result<WholeAlert, Error> {
     let alert = &item.alert;
     // What the sender did not call so itself.
     let ours = [
         "title", "entity", "origin", "source", "kind", "outcome", "severity",
     ];
     let details = alert.attributes.iter();
-    let details: BTreeMap<&str, &str> = details.filter(|(name, _)| !ours.contains(name)).collect();
-    if let Some(shown) = shown.as_object_mut() {
-        let description = alert.annotations.get("description").unwrap_or_default();
-        let entity = alert.attributes.get("entity").unwrap_or_default();
-        shown.insert("description".to_owned(), json!(description));
-        shown.insert("entity".to_owned(), json!(entity));
-        shown.insert("actions".to_owned(), json!([]));
-        shown.insert("details".to_owned(), json!(details));
-    }
-    Ok(shown)
+    let details = details.filter(|(name, _)| !ours.contains(name));
+    let text = |labels: &Labels, name| labels.get(name).unwrap_or_default().to_owned();
+    Ok(WholeAlert {
+        brief: brief(reader, item)?,
+        description: text(&alert.annotations, "description"),
+        entity: text(&alert.attributes, "entity"),
+        actions: Vec::new(),
+        details: details
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    })
 }

@@ -1,15 +1,20 @@
 //! Pings of heartbeats: by any client that can fetch an address, and by what pings Opsgenie.
 
-use crate::domain::heartbeat::Ping;
+use crate::domain::alert::{Fingerprint, Labels};
+use crate::domain::heartbeat::{Ping, State as Standing};
 use crate::domain::time::Timestamp;
 use crate::http::Site;
 use crate::http::auth::{Actor, Admission, Role, parameters};
 use crate::http::body;
 use crate::http::gate::client;
+use crate::http::openapi::problems::{NotText, SourceMistold, TooLong};
+use crate::http::openapi::words;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
-use crate::http::vendors::{opsgenie_error, opsgenie_refused, opsgenie_source};
-use crate::http::view;
+use crate::http::vendors::{
+    OpsgenieError, Receipt, opsgenie_error, opsgenie_refused, opsgenie_source,
+};
+use crate::http::view::Instant;
 use crate::store::Tx;
 use crate::store::engine::Class;
 use crate::store::heartbeats::{self, Beats, Heard};
@@ -17,7 +22,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Of what a job says of its failure.
@@ -26,7 +32,32 @@ const MAX_OUTPUT_BYTES: usize = 2 << 10;
 /// Of a run's id.
 const MAX_RUN_BYTES: usize = 200;
 
-/// `GET|HEAD|POST /ping/{heartbeat}`.
+/// Which heartbeat is pinged.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ByHeartbeat {
+    /// One that is configured.
+    pub heartbeat: String,
+}
+
+/// Which run pings.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RunQuery {
+    /// The same of its start and of its end.
+    pub rid: Option<String>,
+}
+
+/// Says that a job has run well, and what it said.
+#[utoipa::path(
+    post,
+    path = "/ping/{heartbeat}",
+    operation_id = "postPing",
+    security(("source" = []), ("basic" = [])),
+    params(ByHeartbeat, RunQuery),
+    request_body(content = Option<String>, content_type = "text/plain", description = "What the job says"),
+    responses((status = 200, description = "It counts", body = String, content_type = "text/plain"), SourceMistold)
+)]
 pub async fn success(
     Path(name): Path<String>,
     State(site): State<Site>,
@@ -35,7 +66,41 @@ pub async fn success(
     take(&site, &name, Ping::Success, request).await
 }
 
-/// `…/start`, `…/fail`, `…/log`, or an exit status.
+/// Says that a job has run well, by an address alone.
+#[utoipa::path(
+    get,
+    path = "/ping/{heartbeat}",
+    operation_id = "ping",
+    security(("source" = []), ("basic" = [])),
+    params(ByHeartbeat, RunQuery),
+    responses((status = 200, description = "It counts", body = String, content_type = "text/plain"), SourceMistold)
+)]
+pub async fn succeeded(
+    name: Path<String>,
+    site: State<Site>,
+    request: Request,
+) -> Result<&'static str, Problem> {
+    success(name, site, request).await
+}
+
+/// How far a job has come: `start`, `success`, `fail`, `log`, or an exit status.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct BySaid {
+    #[param(pattern = "^(start|success|fail|log|1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])$")]
+    pub said: String,
+}
+
+/// Says how far a job has come, and what it said.
+#[utoipa::path(
+    post,
+    path = "/ping/{heartbeat}/{said}",
+    operation_id = "postPingSaying",
+    security(("source" = []), ("basic" = [])),
+    params(ByHeartbeat, BySaid, RunQuery),
+    request_body(content = Option<String>, content_type = "text/plain", description = "What the job says"),
+    responses((status = 200, description = "It counts", body = String, content_type = "text/plain"), SourceMistold)
+)]
 pub async fn said(
     Path((name, said)): Path<(String, String)>,
     State(site): State<Site>,
@@ -56,6 +121,23 @@ pub async fn said(
         },
     };
     take(&site, &name, ping, request).await
+}
+
+/// Says how far a job has come, by an address alone.
+#[utoipa::path(
+    get,
+    path = "/ping/{heartbeat}/{said}",
+    operation_id = "pingSaying",
+    security(("source" = []), ("basic" = [])),
+    params(ByHeartbeat, BySaid, RunQuery),
+    responses((status = 200, description = "It counts", body = String, content_type = "text/plain"), SourceMistold)
+)]
+pub async fn saying(
+    names: Path<(String, String)>,
+    site: State<Site>,
+    request: Request,
+) -> Result<&'static str, Problem> {
+    said(names, site, request).await
 }
 
 /// Once this returns, the ping counts, whatever happens.
@@ -124,7 +206,21 @@ fn unknown(name: &str) -> Problem {
     Problem::not_found(format!("there is no heartbeat \"{name}\""))
 }
 
-/// `/v2/heartbeats/{name}/ping`, as Opsgenie answers it; also what asks for it by `GET`.
+/// Pings a heartbeat as Opsgenie's API does, by whatever method.
+#[utoipa::path(
+    method(get, post, put, patch),
+    path = "/v2/heartbeats/{heartbeat}/ping",
+    operation_id = "pingHeartbeat",
+    security(("genie" = [])),
+    params(ByHeartbeat),
+    responses(
+        (status = 202, description = "It counts", body = Receipt),
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 404, description = "There is no such heartbeat", body = OpsgenieError),
+        NotText,
+        TooLong,
+    )
+)]
 pub async fn opsgenie(
     Path(name): Path<String>,
     State(site): State<Site>,
@@ -145,11 +241,8 @@ pub async fn opsgenie(
     };
     match done {
         Ok(()) => {
-            let said = json!({
-                "result": "PONG - Heartbeat received",
-                "took": 0.0,
-                "requestId": Uuid::new_v4().to_string(),
-            });
+            let request = Uuid::new_v4().to_string();
+            let said = Receipt::new("PONG - Heartbeat received", request);
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
         Err(problem) => opsgenie_refused(problem),
@@ -161,41 +254,98 @@ fn not_found(name: &str) -> Response {
     (StatusCode::NOT_FOUND, Json(said)).into_response()
 }
 
-/// `GET /api/v1/heartbeats`: all that are configured, by name.
-pub async fn list(actor: Actor, State(site): State<Site>) -> Result<Json<Value>, Problem> {
+/// Heartbeats, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Heartbeats {
+    pub heartbeats: Vec<Heartbeat>,
+    #[schema(required = true)]
+    pub next: Option<String>,
+}
+
+/// A heartbeat as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Heartbeat {
+    pub name: String,
+    #[schema(value_type = words::HeartbeatState)]
+    pub state: Standing,
+    /// When it is wanted, in words.
+    pub wanted: String,
+    /// What is pinged.
+    pub path: String,
+    /// Those of its alert.
+    #[schema(value_type = words::Labels)]
+    pub labels: Labels,
+    #[schema(value_type = words::Fingerprint)]
+    pub fingerprint: Fingerprint,
+    pub received: u64,
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub last_ping_at: Option<Instant>,
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub last_success_at: Option<Instant>,
+    /// When the next ping is wanted.
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub wanted_at: Option<Instant>,
+    /// Those under way.
+    pub runs: Vec<UnderWay>,
+    #[schema(required = true)]
+    pub last_run_ms: Option<u64>,
+}
+
+/// A run that has begun and not ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnderWay {
+    #[schema(required = true)]
+    pub id: Option<String>,
+    #[schema(value_type = words::Instant)]
+    pub started_at: Instant,
+}
+
+/// All heartbeats that are configured, by name.
+#[utoipa::path(
+    get,
+    path = "/heartbeats",
+    operation_id = "listHeartbeats",
+    security(("bearer" = ["viewer"])),
+    responses((status = 200, description = "All heartbeats", body = Heartbeats))
+)]
+pub async fn list(actor: Actor, State(site): State<Site>) -> Result<Json<Heartbeats>, Problem> {
     actor.must_be(Role::Viewer)?;
     let book = std::sync::Arc::clone(&site.live.load().in_force.book);
-    let looked = site
+    let heartbeats = site
         .store
         .look(move |reader| {
             let names = book.heartbeats.iter();
             names
                 .map(|(name, heartbeat)| {
                     let beats = heartbeats::of(reader, name)?.unwrap_or_default();
-                    Ok(shown(name, &heartbeat.wanted.to_string(), &beats))
+                    Ok(shown(name, &heartbeat.wanted.to_string(), beats))
                 })
-                .collect::<Result<Vec<Value>, crate::store::Error>>()
+                .collect::<Result<Vec<Heartbeat>, crate::store::Error>>()
         })
         .await?;
-    Ok(Json(view::list("heartbeats", looked, None)))
+    Ok(Json(Heartbeats {
+        heartbeats,
+        next: None,
+    }))
 }
 
-fn shown(name: &str, wanted: &str, beats: &Beats) -> Value {
-    let run =
-        |run: &heartbeats::Run| json!({ "id": run.id, "started_at": run.started_at.to_string() });
-    let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    json!({
-        "name": name,
-        "state": beats.state.as_str(),
-        "wanted": wanted,
-        "path": format!("/ping/{name}"),
-        "labels": beats.alert,
-        "fingerprint": beats.alert.fingerprint().to_string(),
-        "received": beats.received,
-        "last_ping_at": at(beats.last_ping_at),
-        "last_success_at": at(beats.last_success_at),
-        "wanted_at": at(beats.wanted_at),
-        "runs": beats.runs.iter().map(run).collect::<Vec<_>>(),
-        "last_run_ms": beats.last_run_ms,
-    })
+fn shown(name: &str, wanted: &str, beats: Beats) -> Heartbeat {
+    let runs = beats.runs.into_iter().map(|run| UnderWay {
+        id: run.id,
+        started_at: run.started_at.into(),
+    });
+    Heartbeat {
+        name: name.to_owned(),
+        state: beats.state,
+        wanted: wanted.to_owned(),
+        path: format!("/ping/{name}"),
+        fingerprint: beats.alert.fingerprint(),
+        labels: beats.alert,
+        received: beats.received,
+        last_ping_at: beats.last_ping_at.map(Instant),
+        last_success_at: beats.last_success_at.map(Instant),
+        wanted_at: beats.wanted_at.map(Instant),
+        runs: runs.collect(),
+        last_run_ms: beats.last_run_ms,
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::domain::incident::Refusal;
 use crate::domain::phase::Output;
+use crate::http::openapi::words;
 use crate::store::commands::Refused;
 use crate::store::error::chain;
 use crate::store::letters::Unreplayed;
@@ -9,10 +10,11 @@ use crate::store::silences::Unset;
 use crate::store::wish::Unmet;
 use crate::store::{Error, Failure};
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Seconds after which a sender may try again.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
@@ -21,8 +23,10 @@ pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 #[derive(Debug)]
 pub struct Problem(Box<Document>);
 
-#[derive(Debug, Serialize)]
-struct Document {
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document {
     #[serde(skip)]
     code: StatusCode,
     /// Seconds after which it may be tried again.
@@ -36,14 +40,20 @@ struct Document {
     /// How credentials are to be shown, where they are missing.
     #[serde(skip)]
     challenge: &'static str,
+    /// The methods that are taken, where this one is not.
+    #[serde(skip)]
+    allowed: Option<&'static str>,
     /// Where in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     path: Option<String>,
     /// Outputs that are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<words::Output>>, nullable = false)]
     missing: Option<Vec<Output>>,
     /// Everything that is wrong, where that is a list.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     errors: Option<Vec<String>>,
 }
 
@@ -57,6 +67,7 @@ impl Problem {
             status: code.as_u16(),
             detail: detail.into(),
             challenge: "Bearer",
+            allowed: None,
             path: None,
             missing: None,
             errors: None,
@@ -86,6 +97,14 @@ impl Problem {
     pub fn at(mut self, path: impl Into<String>) -> Self {
         self.0.path = Some(path.into());
         self
+    }
+
+    /// That this method is not taken, and which are.
+    pub(super) fn not_allowed(allowed: &'static str) -> Self {
+        let detail = "this path does not take this method";
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        problem.0.allowed = Some(allowed);
+        problem
     }
 
     /// Asks for user and password: some senders show them only then.
@@ -120,7 +139,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (code, challenge) = (self.0.code, self.0.challenge);
+        let (code, challenge, allowed) = (self.0.code, self.0.challenge, self.0.allowed);
         let mut response = (code, Json(&self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -133,6 +152,9 @@ impl IntoResponse for Problem {
                 None => HeaderValue::from_static(RETRY_AFTER_SECONDS),
             };
             headers.insert(RETRY_AFTER, after);
+        }
+        if let Some(allowed) = allowed {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         if code == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

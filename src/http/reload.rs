@@ -1,17 +1,20 @@
 //! Reading the files again: everything is built first, then swapped; on an error the old stays.
 
-use crate::http::auth::{Actor, Role};
+use crate::http::auth::Admin;
+use crate::http::openapi::problems::Refused;
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What a reload did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Reloaded {
+    /// The hash of the files of rules.
     pub revision: String,
     pub warnings: Vec<String>,
 }
@@ -36,8 +39,18 @@ impl fmt::Debug for Reload {
     }
 }
 
-pub async fn reload(actor: Actor, State(reload): State<Reload>) -> Result<Json<Value>, Problem> {
-    actor.must_be(Role::Admin)?;
+/// Reads configuration and rules again: all of it, or on an error nothing.
+#[utoipa::path(
+    post,
+    path = "/reload",
+    operation_id = "reload",
+    security(("bearer" = ["admin"])),
+    responses((status = 200, description = "What is live now", body = Reloaded), Refused)
+)]
+pub async fn reload(
+    _admin: Admin,
+    State(reload): State<Reload>,
+) -> Result<Json<Reloaded>, Problem> {
     let reloaded = tokio::task::spawn_blocking(move || reload.run())
         .await
         .map_err(|error| {
@@ -48,9 +61,7 @@ pub async fn reload(actor: Actor, State(reload): State<Reload>) -> Result<Json<V
             )
         })?;
     match reloaded {
-        Ok(reloaded) => Ok(Json(
-            json!({ "revision": reloaded.revision, "warnings": reloaded.warnings }),
-        )),
+        Ok(reloaded) => Ok(Json(reloaded)),
         Err(errors) => {
             let detail = "the files have errors; what was live stays live";
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors))

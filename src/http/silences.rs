@@ -9,7 +9,10 @@ use crate::http::auth::Actor;
 use crate::http::body::Command;
 use crate::http::commands::{Commander, text};
 use crate::http::incidents::limit;
-use crate::http::params::{Path, Query};
+use crate::http::openapi::asked::{Once, asked};
+use crate::http::openapi::problems::{Misasked, Missing, Unmet};
+use crate::http::openapi::words;
+use crate::http::params::{ById, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::view;
 use crate::store::engine::Class;
@@ -18,8 +21,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
 use uuid::{Builder, Uuid};
 
 /// Matchers of one silence.
@@ -28,40 +31,68 @@ pub(super) const MATCHERS_MAX: usize = 100;
 /// How it is said that a silence shall mute every alert.
 pub(super) const TO_MEAN_THAT: &str = "to mute every alert, send \"everything\": true with it";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSilence {
+    /// As Alertmanager reads them; all of them must match.
+    #[schema(max_items = 100, example = json!(["service=\"checkout\"", "severity=~\"warning|page\""]))]
     matchers: Vec<String>,
+    /// Whose name it bears: an admin may name somebody else.
     by: Option<String>,
+    #[schema(pattern = "\\S", max_length = 16384)]
     reason: String,
+    /// Now, where it is missing or has passed.
+    #[schema(value_type = Option<words::Instant>)]
     starts_at: Option<String>,
+    /// In the future. Either this or `for` is wanted.
+    #[schema(value_type = Option<words::Instant>)]
     ends_at: Option<String>,
+    /// From its start.
+    #[schema(value_type = Option<words::Span>)]
     #[serde(rename = "for")]
     lasts: Option<String>,
+    /// That it may mute every alert.
     #[serde(default)]
     everything: bool,
 }
 
-#[derive(Debug, Deserialize)]
+asked!(AskedSilence as "NewSilence": NewSilence, one_of("ends_at", "for"));
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    #[param(value_type = Option<words::SilenceState>, inline)]
     state: Option<SilenceState>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// `next` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct By {
+    /// In whose name: an admin may name somebody else.
     by: Option<String>,
 }
 
 /// Silences: those that are active by their ends, those to come by their starts, then those that have ended.
+#[utoipa::path(
+    get,
+    path = "/silences",
+    operation_id = "listSilences",
+    security(("bearer" = ["viewer"])),
+    params(ListQuery),
+    responses((status = 200, description = "A page of silences", body = view::Silences), Misasked)
+)]
 pub async fn list(
     _actor: Actor,
     State(site): State<Site>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Silences>, Problem> {
     let limit = limit(query.limit)?;
     let now = site.clock.now();
     let is_wanted = move |silence: &Silence| {
@@ -89,27 +120,47 @@ pub async fn list(
         .await?;
     let (listed, next) =
         found.map_err(|cursor| Problem::bad_request(format!("bad cursor \"{cursor}\"")))?;
-    let items = listed
-        .iter()
-        .map(|silence| view::silence(silence, now))
-        .collect();
-    Ok(Json(view::list("silences", items, next)))
+    let silences = listed.iter();
+    Ok(Json(view::Silences {
+        silences: silences
+            .map(|silence| view::silence(silence, now))
+            .collect(),
+        next,
+    }))
 }
 
+/// One silence.
+#[utoipa::path(
+    get,
+    path = "/silences/{id}",
+    operation_id = "showSilence",
+    security(("bearer" = ["viewer"])),
+    params(ById),
+    responses((status = 200, description = "The silence", body = view::Silence), Missing)
+)]
 pub async fn show(
     _actor: Actor,
     Path(id): Path<String>,
     State(site): State<Site>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Silence>, Problem> {
     shown(&site, id).await
 }
 
 /// Makes a silence. Asked for again under the same `Idempotency-Key`, it is the one that was made.
+#[utoipa::path(
+    post,
+    path = "/silences",
+    operation_id = "addSilence",
+    security(("bearer" = ["responder"])),
+    params(Once),
+    request_body = AskedSilence,
+    responses((status = 201, description = "The silence", body = view::Silence), Unmet)
+)]
 pub async fn add(
     State(site): State<Site>,
     commander: Commander,
     Command(body): Command<NewSilence>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<view::Silence>), Problem> {
     let now = site.clock.now();
     let token = commander.token();
     let caller = commander.caller(body.by.as_deref())?;
@@ -136,12 +187,20 @@ pub async fn add(
 }
 
 /// Ends a silence; one that has ended stays as it is.
+#[utoipa::path(
+    delete,
+    path = "/silences/{id}",
+    operation_id = "expireSilence",
+    security(("bearer" = ["responder"])),
+    params(ById, By),
+    responses((status = 200, description = "The silence as it is then", body = view::Silence), Missing)
+)]
 pub async fn expire(
     Path(id): Path<String>,
     State(site): State<Site>,
     Query(query): Query<By>,
     commander: Commander,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<view::Silence>, Problem> {
     let now = site.clock.now();
     let caller = commander.caller(query.by.as_deref())?;
     let ended = site
@@ -156,7 +215,7 @@ pub async fn expire(
     shown(&site, ended.id).await
 }
 
-async fn shown(site: &Site, id: String) -> Result<Json<Value>, Problem> {
+async fn shown(site: &Site, id: String) -> Result<Json<view::Silence>, Problem> {
     let now = site.clock.now();
     let of = id.clone();
     let found = site

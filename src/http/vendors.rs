@@ -6,6 +6,8 @@ use crate::http::auth::{Source, parameters};
 use crate::http::body;
 use crate::http::gate::{Wrong, client};
 use crate::http::hooks::{Taken, take, take_as};
+use crate::http::openapi::problems::{NotText, TooLong};
+use crate::http::openapi::words;
 use crate::http::opsgenie;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
@@ -16,11 +18,99 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-/// `POST /v2/enqueue`: the routing key in the body is the secret of a source.
+/// An event as PagerDuty takes it; what it has besides its key, PagerDuty describes.
+#[derive(Debug, ToSchema)]
+pub struct PagerDutyEvent {
+    /// The secret of a source.
+    pub routing_key: String,
+}
+
+/// That an event was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Enqueued {
+    status: &'static str,
+    message: &'static str,
+    #[schema(required = true)]
+    dedup_key: Option<String>,
+}
+
+/// That a change was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeEnqueued {
+    status: &'static str,
+    message: &'static str,
+}
+
+/// What is wrong with an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotEnqueued {
+    status: &'static str,
+    message: &'static str,
+    errors: [String; 1],
+}
+
+/// That a request was taken, and under which id.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Receipt {
+    result: &'static str,
+    took: f64,
+    #[serde(rename = "requestId")]
+    request: String,
+}
+
+impl Receipt {
+    pub(super) fn new(result: &'static str, request: String) -> Self {
+        Self {
+            result,
+            took: 0.0,
+            request,
+        }
+    }
+}
+
+/// What is wrong, as Opsgenie says it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpsgenieError {
+    message: String,
+    took: f64,
+    #[serde(rename = "requestId")]
+    request: String,
+}
+
+/// An alert by its identifier in a path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ByAlias {
+    /// An id or an alias.
+    pub alias: String,
+}
+
+/// Which of them an identifier is.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct IdentifierQuery {
+    #[param(rename = "identifierType", value_type = Option<words::IdentifierType>, inline)]
+    pub kind: Option<String>,
+}
+
+/// Takes an event as PagerDuty's Events API v2 does. The routing key in the body is the secret of a source.
+#[utoipa::path(
+    post,
+    path = "/v2/enqueue",
+    operation_id = "enqueueEvent",
+    request_body = PagerDutyEvent,
+    responses(
+        (status = 202, description = "It is on disk", body = Enqueued),
+        (status = 400, description = "What is wrong with it", body = NotEnqueued),
+        (status = 401, description = "The key is none of ours", body = NotEnqueued),
+        TooLong,
+    )
+)]
 pub async fn enqueue(State(site): State<Site>, request: Request) -> Response {
     match enqueue_or(&site, request).await {
         Ok(taken) => {
@@ -28,20 +118,23 @@ pub async fn enqueue(State(site): State<Site>, request: Request) -> Response {
                 .first
                 .as_ref()
                 .and_then(|labels| labels.get("alertname"));
-            let said =
-                json!({ "status": "success", "message": "Event processed", "dedup_key": key });
+            let said = Enqueued {
+                status: "success",
+                message: "Event processed",
+                dedup_key: key.map(str::to_owned),
+            };
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
         Err(problem) => refused(problem, StatusCode::BAD_REQUEST, pagerduty_error),
     }
 }
 
-fn pagerduty_error(problem: &Problem) -> Value {
-    json!({
-        "status": "invalid event",
-        "message": "Event object is invalid",
-        "errors": [problem.reason()],
-    })
+fn pagerduty_error(problem: &Problem) -> NotEnqueued {
+    NotEnqueued {
+        status: "invalid event",
+        message: "Event object is invalid",
+        errors: [problem.reason()],
+    }
 }
 
 async fn enqueue_or(site: &Site, request: Request) -> Result<Taken, Problem> {
@@ -72,11 +165,26 @@ fn wrong(presented: &str) -> Wrong {
     }
 }
 
-/// `POST /v2/change/enqueue`: the routing key is the secret of a source of changes, or of one that pages, as at PagerDuty.
+/// Takes a change event as PagerDuty does. The routing key is the secret of a source of changes, or of one that pages.
+#[utoipa::path(
+    post,
+    path = "/v2/change/enqueue",
+    operation_id = "enqueueChange",
+    request_body = PagerDutyEvent,
+    responses(
+        (status = 202, description = "It is on disk", body = ChangeEnqueued),
+        (status = 400, description = "What is wrong with it", body = NotEnqueued),
+        (status = 401, description = "The key is none of ours", body = NotEnqueued),
+        TooLong,
+    )
+)]
 pub async fn enqueue_change(State(site): State<Site>, request: Request) -> Response {
     match enqueue_change_or(&site, request).await {
         Ok(_taken) => {
-            let said = json!({ "status": "success", "message": "Change event processed" });
+            let said = ChangeEnqueued {
+                status: "success",
+                message: "Change event processed",
+            };
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
         Err(problem) => refused(problem, StatusCode::BAD_REQUEST, pagerduty_error),
@@ -113,7 +221,20 @@ async fn enqueue_change_or(site: &Site, request: Request) -> Result<Taken, Probl
     take_as(site, &name, &source, Kind::Change, &post).await
 }
 
-/// `POST /v2/alerts`.
+/// Takes an alert as Opsgenie does.
+#[utoipa::path(
+    post,
+    path = "/v2/alerts",
+    operation_id = "createAlert",
+    security(("genie" = [])),
+    request_body(content = Object, description = "As Opsgenie describes it"),
+    responses(
+        (status = 202, description = "It is on disk", body = Receipt),
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 422, description = "What is wrong with it", body = OpsgenieError),
+        TooLong,
+    )
+)]
 pub async fn create(State(site): State<Site>, request: Request) -> Response {
     answered(act(&site, "create", None, request).await)
 }
@@ -122,6 +243,30 @@ pub async fn create(State(site): State<Site>, request: Request) -> Response {
 ///
 /// What is said of it beside (its message, notes, tags) came with the alert itself and comes again with it: it is answered, and changes
 /// nothing. What cannot be done here is refused, and says why.
+#[utoipa::path(
+    method(post, put),
+    path = "/v2/alerts/{alias}/{action}",
+    operation_id = "changeAlert",
+    security(("genie" = [])),
+    params(
+        ByAlias,
+        ("action" = String, Path, description = "`close`, `acknowledge`, `unacknowledge`, `escalate`, `priority`; what is said besides is answered and changes nothing"),
+        IdentifierQuery,
+    ),
+    request_body(content = Option<Object>, description = "As Opsgenie describes it"),
+    responses(
+        (status = 202, description = "It is done", body = Receipt),
+        (
+            status = 404,
+            description = "There is no such alert, or no such action",
+            content((OpsgenieError = "application/json"), (crate::http::problem::Document = "application/problem+json"))
+        ),
+        NotText,
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 422, description = "What is wrong with it", body = OpsgenieError),
+        TooLong,
+    )
+)]
 pub async fn change(
     State(site): State<Site>,
     Path((identifier, action)): Path<(String, String)>,
@@ -142,7 +287,21 @@ pub async fn change(
     })
 }
 
-/// `DELETE /v2/alerts/{alias}` closes it: what happened stays on record.
+/// Closes an alert: what happened stays on record.
+#[utoipa::path(
+    delete,
+    path = "/v2/alerts/{alias}",
+    operation_id = "closeAlert",
+    security(("genie" = [])),
+    params(ByAlias, IdentifierQuery),
+    responses(
+        (status = 202, description = "It is closed", body = Receipt),
+        NotText,
+        (status = 401, description = "The key is none of ours", body = OpsgenieError),
+        (status = 422, description = "What is wrong with it", body = OpsgenieError),
+        TooLong,
+    )
+)]
 pub async fn delete(
     State(site): State<Site>,
     Path(identifier): Path<String>,
@@ -213,11 +372,7 @@ fn answered(done: Result<String, Problem>) -> Response {
     match done {
         // All of it is done by then; that it would be done is what Opsgenie says.
         Ok(request) => {
-            let said = json!({
-                "result": "Request will be processed",
-                "took": 0.0,
-                "requestId": request,
-            });
+            let said = Receipt::new("Request will be processed", request);
             (StatusCode::ACCEPTED, Json(said)).into_response()
         }
         Err(problem) => opsgenie_refused(problem),
@@ -231,16 +386,19 @@ pub(super) fn opsgenie_refused(problem: Problem) -> Response {
 }
 
 /// As Opsgenie says what is wrong.
-pub(super) fn opsgenie_error(reason: &str) -> Value {
-    let request = Uuid::new_v4().to_string();
-    json!({ "message": reason, "took": 0.0, "requestId": request })
+pub(super) fn opsgenie_error(reason: &str) -> OpsgenieError {
+    OpsgenieError {
+        message: reason.to_owned(),
+        took: 0.0,
+        request: Uuid::new_v4().to_string(),
+    }
 }
 
 /// What the sender did wrong is said as its vendor says it; that it may try again is said as everywhere.
-pub(super) fn refused(
+pub(super) fn refused<E: Serialize>(
     problem: Problem,
     unusable: StatusCode,
-    says: impl FnOnce(&Problem) -> Value,
+    says: impl FnOnce(&Problem) -> E,
 ) -> Response {
     let code = match problem.code() {
         StatusCode::BAD_REQUEST => unusable,

@@ -1,359 +1,264 @@
-//! What is answered: incidents, alerts, pages and timelines as the outside knows them.
+//! What is answered: incidents, alerts, pages and timelines as the outside knows them. Their fields are those of the description of
+//! the API, too.
 
-use crate::domain::change::Change;
+mod incidents;
+mod letters;
+mod pages;
+
+pub use crate::http::view::incidents::{Finding, Incident, incident};
+pub use crate::http::view::letters::{DeadLetter, WholeDeadLetter, dead_letter, whole_dead_letter};
+pub use crate::http::view::pages::{Page, TimelineEntry, entry, page};
+
+use crate::domain::alert::{self, Fingerprint, Labels, Outcome, Routed};
+use crate::domain::change;
 use crate::domain::change::related::Related;
-use crate::domain::incident::event::{Entry, MutedBy, Remark, Waiver};
-use crate::domain::incident::{Incident, Storm, Verification, describe};
-use crate::domain::oncall::Book;
 use crate::domain::phase::Output;
-use crate::domain::time::{Timestamp, show_span};
-use crate::engine::link::Links;
+use crate::domain::silence::State as SilenceState;
+use crate::domain::time::Timestamp;
+use crate::http::openapi::words;
 use crate::store::lists::Listed;
-use crate::store::records::{DeadLetter, PageRecord, Replayed};
 use crate::store::silences;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// An instant as it is answered: RFC 3339, UTC, milliseconds.
-pub fn instant(at: Timestamp) -> Value {
-    Value::String(at.to_string())
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant(pub Timestamp);
 
-fn instant_or_null(at: Option<Timestamp>) -> Value {
-    at.map_or(Value::Null, instant)
-}
-
-/// A page of a list.
-pub fn list(noun: &str, items: Vec<Value>, next: Option<String>) -> Value {
-    let next = next.map_or(Value::Null, Value::String);
-    Value::Object(
-        [
-            (noun.to_owned(), Value::Array(items)),
-            ("next".to_owned(), next),
-        ]
-        .into_iter()
-        .collect(),
-    )
-}
-
-/// An incident as it is at `now`; `received` counts the sightings of its alerts.
-pub fn incident(incident: &Incident, received: u64, now: Timestamp) -> Value {
-    let opened = &incident.opened;
-    let acknowledged = incident.acknowledged.as_ref();
-    let counts = incident.members.counts();
-    let roles: serde_json::Map<String, Value> = incident
-        .roles
-        .iter()
-        .map(|(role, person)| (role.as_str().to_owned(), json!(person)))
-        .collect();
-    let commander = roles.get("commander").cloned().unwrap_or(Value::Null);
-    json!({
-        "number": incident.number(),
-        "title": opened.title,
-        "description": opened.description,
-        "severity": incident.severity,
-        "urgency": incident.urgency,
-        "status": incident.status.as_str(),
-        "phase": incident.phase,
-        "outputs": incident.profile.as_str(),
-        "dedup_key": opened.dedup_key,
-        "rule": opened.rule,
-        "rules_revision": opened.revision,
-        "team": opened.team,
-        "runbook": opened.runbook,
-        "policy": opened.policy.name,
-        "origin": opened.origin,
-        "opened_at": instant(incident.opened_at),
-        "opened_by": incident.opened_by,
-        "acknowledged_at": instant_or_null(acknowledged.map(|held| held.at)),
-        "acknowledged_by": acknowledged.map(|held| held.by.clone()),
-        "clear_since": instant_or_null(incident.clear_since),
-        "closed_at": instant_or_null(incident.closed_at),
-        "commander": commander,
-        "roles": roles,
-        "alerts": {
-            "firing": counts.firing,
-            "resolved": counts.resolved,
-            "stale": counts.stale,
-            "received": received,
-        },
-        "muted": incident.is_muted(),
-        "muted_since": instant_or_null(incident.mute().map(|mute| mute.since)),
-        "muted_by": incident.mute().iter().flat_map(|mute| &mute.by).map(muted_by).collect::<Vec<_>>(),
-        "flapping": incident.is_flapping(),
-        "storm": incident.storm().map(|of| storm(of, incident)),
-        "next": next(incident, now),
-        "given": given(incident),
-        "waivers": incident.waivers.values().map(waiver).collect::<Vec<_>>(),
-        "analysis": incident.analysis,
-        "actions": actions(incident),
-        "recurrence_of": opened.recurrence_of,
-        "recurrences": incident.recurrences,
-        "verification": incident.verification.as_ref().map(verification),
-        "failed_verifications": incident.failed_windows.iter().map(verification).collect::<Vec<_>>(),
-        "changed_at": instant(incident.changed_at),
-    })
-}
-
-/// Past what it was opened, and what joined it: the first keys by name, all of them by number.
-fn storm(storm: &Storm, incident: &Incident) -> Value {
-    let cap = incident.opened.storm;
-    json!({
-        "incidents": cap.map(|cap| cap.incidents),
-        "within": cap.map(|cap| show_span(cap.within())),
-        "n_keys": storm.n_keys,
-        "keys": *storm.keys,
-        "services": *storm.services,
-        "over_at": instant_or_null(storm.over_at),
-    })
-}
-
-fn muted_by(by: &MutedBy) -> Value {
-    match by {
-        MutedBy::Silence { id, by, reason } => json!({ "silence": id, "by": by, "reason": reason }),
-        MutedBy::Inhibition { fingerprint, name } => {
-            json!({ "inhibited_by": fingerprint, "name": name })
-        }
+impl From<Timestamp> for Instant {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
     }
 }
 
-/// Where it goes next, and what is missing before.
-fn next(incident: &Incident, now: Timestamp) -> Value {
-    if !incident.is_open() {
-        return json!({ "phase": null, "missing": [] });
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
-    json!({ "phase": incident.phase.next(), "missing": incident.missing_now(now) })
 }
 
-/// Outputs in people's words.
-fn given(incident: &Incident) -> Value {
-    let words = incident.given.iter().map(|(output, given)| {
-        let word = json!({
-            "statement": given.statement,
-            "url": given.url,
-            "by": given.by,
-            "at": instant(given.at),
-        });
-        (output.as_str().to_owned(), word)
-    });
-    Value::Object(words.collect())
+fn instant(at: Option<Timestamp>) -> Option<Instant> {
+    at.map(Instant)
 }
 
-fn waiver(waiver: &Waiver) -> Value {
-    json!({ "output": waiver.output, "reason": waiver.reason, "until": instant_or_null(waiver.until) })
-}
-
-fn actions(incident: &Incident) -> Vec<Value> {
-    let view = |(index, action): (usize, &crate::domain::action_item::ActionItem)| {
-        json!({
-            "index": index,
-            "kind": action.kind,
-            "title": action.title,
-            "answers": action.answers.clone().unwrap_or_default(),
-            "owner": action.owner,
-            "due": instant_or_null(action.due),
-            "priority": action.priority,
-            "state": action.state(),
-            "evidence": action.evidence,
-        })
+/// Pages of lists, each under its own name.
+macro_rules! lists {
+    ($($(#[$doc:meta])* $list:ident { $noun:ident: $item:ty })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Serialize, ToSchema)]
+            pub struct $list {
+                pub $noun: Vec<$item>,
+                /// The `cursor` of the next page; null where this is the last one.
+                #[schema(required = true)]
+                pub next: Option<String>,
+            }
+        )*
     };
-    incident.actions.iter().enumerate().map(view).collect()
 }
 
-fn verification(window: &Verification) -> Value {
-    let checks: Vec<Value> = window
-        .checks
-        .iter()
-        .map(|check| {
-            json!({
-                "at": instant(check.at),
-                "ran_at": instant(check.ran_at),
-                "result": check.result,
-                "detail": check.detail,
-            })
-        })
-        .collect();
-    json!({
-        "check": window.plan.check.to_string(),
-        "timezone": window.plan.zone.name(),
-        "window_starts_at": instant(window.from),
-        "window_ends_at": instant(window.ends_at),
-        "next_check_at": instant_or_null(window.next_check_at()),
-        "passed": window.has_passed(),
-        "stable": window.is_stable(),
-        "failed": window.failed,
-        "checks": checks,
-    })
+lists! {
+    /// Incidents, newest first.
+    Incidents { incidents: Incident }
+    /// Events of an incident, in order.
+    Timeline { timeline: TimelineEntry }
+    /// Alerts.
+    Alerts { alerts: Alert }
+    /// Pages of an incident, newest first.
+    Pages { pages: Page }
+    /// Silences: active ones by their ends, those to come by their starts, then those that have ended.
+    Silences { silences: Silence }
+    /// Changes, newest first.
+    Changes { changes: Change }
+    /// Dead letters, newest first.
+    DeadLetters { dead_letters: DeadLetter }
 }
 
-pub fn alert(listed: &Listed) -> Value {
+/// An alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alert {
+    #[schema(value_type = words::Fingerprint)]
+    pub fingerprint: Fingerprint,
+    /// Its identity.
+    #[schema(value_type = words::Labels)]
+    pub labels: Labels,
+    #[schema(value_type = words::Labels)]
+    pub annotations: Labels,
+    /// What is known of it besides, matched as `@name`.
+    #[schema(value_type = words::Labels)]
+    pub attributes: Labels,
+    #[schema(value_type = words::AlertStatus)]
+    pub status: alert::Status,
+    /// What a check said last.
+    #[schema(value_type = Option<words::Outcome>, required = true)]
+    pub outcome: Option<Outcome>,
+    pub source: String,
+    pub kind: String,
+    #[schema(value_type = words::Instant)]
+    pub starts_at: Instant,
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub ends_at: Option<Instant>,
+    #[schema(value_type = words::Instant)]
+    pub changed_at: Instant,
+    #[schema(value_type = words::Instant)]
+    pub last_received_at: Instant,
+    pub received: u64,
+    /// The incident it belongs to, or last did.
+    #[schema(required = true)]
+    pub incident: Option<u64>,
+    /// Ids of silences.
+    pub silenced_by: Vec<String>,
+    /// The alert of the cause.
+    #[schema(value_type = Option<words::Fingerprint>, required = true)]
+    pub inhibited_by: Option<Fingerprint>,
+    #[schema(required = true)]
+    pub rule: Option<String>,
+    /// What the rules did with it.
+    #[schema(value_type = words::Routed)]
+    pub routed: Routed,
+}
+
+pub fn alert(listed: &Listed) -> Alert {
     let alert = &listed.alert;
-    json!({
-        "fingerprint": listed.fingerprint,
-        "labels": alert.labels,
-        "annotations": alert.annotations,
-        "attributes": alert.attributes,
-        "status": alert.status,
-        "outcome": alert.outcome,
-        "source": alert.source,
-        "kind": alert.kind,
-        "starts_at": instant(alert.starts_at),
-        "ends_at": instant_or_null(alert.ends_at),
-        "changed_at": instant(alert.changed_at),
-        "last_received_at": instant_or_null(Some(listed.seen.last_at)),
-        "received": listed.seen.received,
-        "incident": alert.incident,
-        "silenced_by": listed.muting.silenced_by,
-        "inhibited_by": listed.muting.inhibited_by,
-        "rule": alert.rule,
-        "routed": alert.routed,
-    })
+    Alert {
+        fingerprint: listed.fingerprint,
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        attributes: alert.attributes.clone(),
+        status: alert.status,
+        outcome: alert.outcome,
+        source: alert.source.clone(),
+        kind: alert.kind.clone(),
+        starts_at: alert.starts_at.into(),
+        ends_at: instant(alert.ends_at),
+        changed_at: alert.changed_at.into(),
+        last_received_at: listed.seen.last_at.into(),
+        received: listed.seen.received,
+        incident: alert.incident,
+        silenced_by: listed.muting.silenced_by.clone(),
+        inhibited_by: listed.muting.inhibited_by,
+        rule: alert.rule.clone(),
+        routed: alert.routed,
+    }
 }
 
-pub fn silence(listed: &silences::Listed, now: Timestamp) -> Value {
+/// A silence. One that starts in the future is a maintenance window.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Silence {
+    pub id: String,
+    #[schema(value_type = words::SilenceState)]
+    pub state: SilenceState,
+    /// All of them must match.
+    pub matchers: Vec<String>,
+    pub by: String,
+    /// Whose token made it, where that is not who is named.
+    #[schema(required = true)]
+    pub token: Option<String>,
+    pub reason: String,
+    #[schema(value_type = words::Instant)]
+    pub starts_at: Instant,
+    #[schema(value_type = words::Instant)]
+    pub ends_at: Instant,
+    #[schema(value_type = words::Instant)]
+    pub updated_at: Instant,
+    pub expires_soon: bool,
+    /// Active, and has muted nothing for long.
+    pub forgotten: bool,
+    /// When it last began or ceased to mute an incident.
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub muted_at: Option<Instant>,
+    /// Those that it mutes now.
+    pub incidents: Vec<u64>,
+}
+
+pub fn silence(listed: &silences::Listed, now: Timestamp) -> Silence {
     let silence = &listed.silence;
-    let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
-    json!({
-        "id": silence.id,
-        "state": silence.state(now),
-        "matchers": matchers,
-        "by": silence.created_by,
-        "token": silence.token,
-        "reason": silence.comment,
-        "starts_at": instant(silence.starts_at),
-        "ends_at": instant(silence.ends_at),
-        "updated_at": instant(silence.updated_at),
-        "expires_soon": silence.expires_soon(now),
-        "forgotten": listed.is_forgotten(now),
-        "muted_at": instant_or_null(listed.muted_at),
-        "incidents": listed.mutes,
-    })
+    Silence {
+        id: silence.id.clone(),
+        state: silence.state(now),
+        matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+        by: silence.created_by.clone(),
+        token: silence.token.clone(),
+        reason: silence.comment.clone(),
+        starts_at: silence.starts_at.into(),
+        ends_at: silence.ends_at.into(),
+        updated_at: silence.updated_at.into(),
+        expires_soon: silence.expires_soon(now),
+        forgotten: listed.is_forgotten(now),
+        muted_at: instant(listed.muted_at),
+        incidents: listed.mutes.clone(),
+    }
 }
 
-pub fn change(change: &Change) -> Value {
+/// A deployment, or a change of configuration.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Change {
+    pub id: String,
+    pub source: String,
+    pub kind: String,
+    #[schema(value_type = words::ChangeStatus)]
+    pub status: change::Status,
+    pub summary: String,
+    #[schema(required = true)]
+    pub service: Option<String>,
+    #[schema(required = true)]
+    pub environment: Option<String>,
+    #[schema(required = true)]
+    pub version: Option<String>,
+    #[schema(required = true)]
+    pub url: Option<String>,
+    #[schema(required = true)]
+    pub by: Option<String>,
+    #[schema(value_type = words::Labels)]
+    pub labels: Labels,
+    /// When it came to its status.
+    #[schema(value_type = words::Instant)]
+    pub at: Instant,
+    #[schema(value_type = words::Instant)]
+    pub started_at: Instant,
+    #[schema(value_type = Option<words::Instant>, required = true)]
+    pub ended_at: Option<Instant>,
+    #[schema(value_type = words::Instant)]
+    pub received_at: Instant,
+}
+
+pub fn change(change: &change::Change) -> Change {
     let about = &change.about;
-    json!({
-        "id": change.id,
-        "source": change.source,
-        "kind": change.kind(),
-        "status": change.status,
-        "summary": change.summary(),
-        "service": about.service,
-        "environment": about.environment,
-        "version": about.version,
-        "url": about.url,
-        "by": about.by,
-        "labels": about.labels,
-        "at": instant(change.at),
-        "started_at": instant(change.started_at),
-        "ended_at": instant_or_null(change.ended_at()),
-        "received_at": instant(change.received_at),
-    })
+    Change {
+        id: change.id.clone(),
+        source: change.source.clone(),
+        kind: change.kind().to_owned(),
+        status: change.status,
+        summary: change.summary(),
+        service: about.service.clone(),
+        environment: about.environment.clone(),
+        version: about.version.clone(),
+        url: about.url.clone(),
+        by: about.by.clone(),
+        labels: about.labels.clone(),
+        at: change.at.into(),
+        started_at: change.started_at.into(),
+        ended_at: instant(change.ended_at()),
+        received_at: change.received_at.into(),
+    }
 }
 
 /// A change beside an incident, with why it stands there.
-pub fn related(related: &Related) -> Value {
-    let mut shown = change(&related.change);
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("relevance".to_owned(), json!(related.relevance));
-        shown.insert("why".to_owned(), json!(related.why));
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RelatedChange {
+    #[serde(flatten)]
+    pub change: Change,
+    /// From 1 to 100.
+    pub relevance: u64,
+    pub why: String,
+}
+
+pub fn related(related: &Related) -> RelatedChange {
+    RelatedChange {
+        change: change(&related.change),
+        relevance: related.relevance,
+        why: related.why.clone(),
     }
-    shown
-}
-
-pub fn page(incident: &Incident, page: &PageRecord, links: &Links) -> Value {
-    let issue = &page.issue;
-    let kind = match issue.cause {
-        crate::domain::incident::event::Cause::Update => "update",
-        _ => "page",
-    };
-    let attempts: Vec<Value> = page
-        .attempts
-        .iter()
-        .map(|attempt| {
-            json!({ "at": instant(attempt.at), "outcome": attempt.outcome, "detail": attempt.detail })
-        })
-        .collect();
-    json!({
-        "page_id": links.page_id(incident.number(), issue.serial),
-        "kind": kind,
-        "cause": issue.cause,
-        "incident": incident.number(),
-        "to": issue.person,
-        "channel": issue.channel,
-        "address": issue.address,
-        "step": issue.step,
-        "round": if issue.step == 0 { 0 } else { issue.round + 1 },
-        "state": page.state,
-        "written_at": instant(page.written_at),
-        "due_at": instant(issue.due_at),
-        "next_attempt_at": instant_or_null(page.next_at.filter(|_| !page.state.has_ended())),
-        "attempts": attempts,
-        "dropped_because": page.dropped,
-    })
-}
-
-/// A line of the timeline. An actor who is neither configured nor the holder of a token is shown as unverified.
-pub fn entry(entry: &Entry, incident: &Incident, book: &Book, tokens: &[String]) -> Value {
-    let name = serde_json::to_value(&entry.event)
-        .ok()
-        .and_then(|event| event.get("event").cloned());
-    let verified = entry.by == crate::domain::incident::event::WATCHKEEPER
-        || book.people.contains_key(&entry.by)
-        || tokens.contains(&entry.by);
-    let by = if verified {
-        entry.by.clone()
-    } else {
-        format!("{} (unverified)", entry.by)
-    };
-    let remark = remark_of(entry);
-    json!({
-        "seq": entry.seq,
-        "at": instant(entry.at),
-        "event": name,
-        "by": by,
-        "text": describe(entry, incident),
-        "url": remark.and_then(|remark| remark.url.clone()),
-        "happened_at": instant_or_null(remark.and_then(|remark| remark.happened_at)),
-    })
-}
-
-fn remark_of(entry: &Entry) -> Option<&Remark> {
-    use crate::domain::incident::Event::{
-        ContainmentAdded, EvidenceAdded, MitigationApplied, Noted,
-    };
-    match &entry.event {
-        Noted(remark)
-        | EvidenceAdded(remark)
-        | MitigationApplied(remark)
-        | ContainmentAdded(remark) => Some(remark),
-        _ => None,
-    }
-}
-
-pub fn dead_letter(id: u64, letter: &DeadLetter) -> Value {
-    json!({
-        "id": id,
-        "at": instant(letter.at),
-        "source": letter.source,
-        "kind": letter.kind,
-        "reason": letter.reason,
-        "path": letter.path,
-        "item": letter.item,
-        "cut": letter.lacks.is_some(),
-        "replayable": letter.replayed.is_none() && letter.body().is_ok(),
-        "replayed": letter.replayed.as_ref().map(replayed),
-    })
-}
-
-fn replayed(replayed: &Replayed) -> Value {
-    json!({
-        "at": instant(replayed.at),
-        "by": replayed.by,
-        "accepted": replayed.accepted,
-        "rejected": replayed.rejected,
-        "opened": replayed.opened,
-        "joined": replayed.joined,
-    })
 }
 
 /// The outputs there are, phase by phase: what clients may offer.

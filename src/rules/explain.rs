@@ -10,9 +10,10 @@ use crate::domain::template::Facts;
 use crate::domain::time::{Timestamp, show_span};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// How the rules came to their verdict of one alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Explanation {
     /// All rules, in order.
     pub rules: Vec<Tried>,
@@ -26,7 +27,8 @@ pub struct Explanation {
 }
 
 /// One rule, and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = TriedRule)]
 pub struct Tried {
     pub rule: String,
     pub outcome: Match,
@@ -37,7 +39,8 @@ pub struct Tried {
     pub active: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What became of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     /// Matches, and decides.
@@ -52,16 +55,17 @@ pub enum Match {
 }
 
 /// One matcher, and what it was compared with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Looked {
     pub matcher: String,
     /// None where the alert has no such label or attribute.
+    #[schema(required = true)]
     pub found: Option<String>,
     pub matches: bool,
 }
 
 /// What becomes of the alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Ruling {
     Open(Box<Settled>),
@@ -71,21 +75,25 @@ pub enum Ruling {
 }
 
 /// The settings of the incident that the alert opens or joins.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Settled {
     /// The rule that decided.
     pub rule: String,
     pub severity: String,
     /// What the severity was derived from, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub severity_of: Option<String>,
     pub dedup_key: String,
     /// Why the key is not what its rule says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub warning: Option<String>,
     pub title: String,
     pub description: String,
+    #[schema(required = true)]
     pub runbook: Option<String>,
+    #[schema(required = true)]
     pub team: Option<String>,
     pub policy: String,
     /// `at once`, `after 2m`, `at 3 starts within 10m`.

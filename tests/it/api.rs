@@ -1,5 +1,6 @@
 //! The router in this process, over a simulation whose clock only the test moves: no socket, no thread, no waiting.
 
+use crate::openapi;
 use crate::world::{book, rules, simulation};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
@@ -122,6 +123,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
+        let asked = method.clone();
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -143,6 +145,8 @@ impl Api {
         });
         // A store that was told to fail fails here, too; the answer is what the story is about.
         drop(self.simulation.run());
+        // Whatever the story is about, the description knows the answer.
+        openapi::must_describe(&asked, path, &answer);
         answer
     }
 

@@ -51,6 +51,8 @@ const CRATES_OF: &[(&str, &[&str])] = &[
     ("reqwest", &["pager", "outbound", "cli"]),
     ("lettre", &["pager"]),
     ("cron", &["domain/cron_spec.rs"]),
+    ("utoipa", &["http", "rules"]),
+    ("utoipa_axum", &["http"]),
 ];
 
 /// The only outside crates that `domain` may name.

@@ -50,6 +50,7 @@ mod load;
 mod mapped;
 mod matchers;
 mod muting;
+mod openapi;
 mod postgres;
 mod power;
 mod quarantine;

@@ -173,13 +173,20 @@ fn only_what_is_mapped_is_told_by_an_address_alone() {
     assert_eq!(api.get(&path).status, 401);
     let answer = api.get(&format!("{path}&token=s3cret"));
     assert_eq!(answer.at("/opened"), json!([1]), "{}", answer.text);
-    for (method, path) in [
-        (Method::GET, "/hooks/alertmanager"),
-        (Method::GET, "/hooks/mapped"),
-        (Method::HEAD, "/hooks/uptime-kuma?token=s3cret"),
-        (Method::PUT, "/hooks/uptime-kuma?token=s3cret"),
+    let kuma = "/hooks/uptime-kuma?token=s3cret";
+    for (method, path, allowed) in [
+        (Method::GET, "/hooks/alertmanager", "POST"),
+        (Method::GET, "/hooks/mapped", "POST"),
+        (Method::HEAD, kuma, "GET,POST"),
+        (Method::OPTIONS, kuma, "GET,POST"),
+        (Method::PUT, kuma, "POST,GET,HEAD,OPTIONS"),
     ] {
-        assert_eq!(api.send(method, path, &[], "").status, 405, "{path}");
+        let refused = api.send(method, path, &[], "");
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, allowed),
+            "{path}"
+        );
     }
 }
 

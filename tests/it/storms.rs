@@ -465,3 +465,34 @@ fn a_person_may_resolve_an_alert_of_a_storm_and_what_is_resolved_does_not_move()
     assert_eq!(world.incident(4).members.counts().resolved, 1);
     assert_eq!(world.simulation.incident(5).expect("it reads"), None);
 }
+
+#[test]
+fn an_incident_says_what_it_is_the_storm_of() {
+    let mut of_two = crate::world::book(&[("ana", 5)]);
+    of_two.storm = Some(StormCap {
+        incidents: 2,
+        within_ms: 60_000,
+    });
+    let rules = crate::world::rules(|settings| {
+        settings.dedup_key = Some(template("{{ labels.service }}/{{ labels.alertname }}"));
+    });
+    let mut api = crate::api::Api::with(crate::api::access(), of_two, rules);
+    let alerts = ["api", "web", "db", "mail"].map(|service| {
+        serde_json::json!({
+            "status": "firing",
+            "labels": { "alertname": "Down", "service": service },
+        })
+    });
+    let body = serde_json::json!({ "version": "4", "alerts": alerts });
+    let taken = api.post("/hooks/alertmanager", &body);
+    assert_eq!(taken.status, 200, "{}", taken.text);
+    let storm = |api: &mut crate::api::Api| api.get("/api/v1/incidents/3").at("/storm");
+    let mut expected = serde_json::json!({
+        "incidents": 2, "within": "1m", "n_keys": 2, "keys": ["db/Down", "mail/Down"],
+        "services": ["db", "mail"], "over_at": null,
+    });
+    assert_eq!(storm(&mut api), expected);
+    api.advance(Duration::from_secs(60));
+    expected["over_at"] = serde_json::json!("2026-03-02T09:01:00.000Z");
+    assert_eq!(storm(&mut api), expected);
+}

@@ -10,7 +10,8 @@ use axum::http::header::{ACCEPT, ALLOW};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An answer that is no answer to what was asked.
 #[derive(Debug)]
@@ -124,13 +125,28 @@ pub(super) fn not_allowed(method: &Method, allowed: &'static str) -> Response {
     refused
 }
 
+/// What checks requests says of one that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Coded {
+    code: u16,
+    message: String,
+}
+
+/// What is wrong: by number and word where requests are checked, in words alone where they are done.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Said {
+    Coded(Coded),
+    Told(String),
+}
+
 /// An error of what checks requests.
 pub(super) fn coded(status: StatusCode, code: u16, message: &str) -> Response {
-    let said = json!({ "code": code, "message": message });
-    (status, Json(said)).into_response()
+    let message = message.to_owned();
+    (status, Json(Said::Coded(Coded { code, message }))).into_response()
 }
 
 /// An error of what does what they ask.
 pub(super) fn told(status: StatusCode, why: &str) -> Response {
-    (status, Json(Value::from(why))).into_response()
+    (status, Json(Said::Told(why.to_owned()))).into_response()
 }

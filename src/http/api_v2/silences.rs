@@ -7,14 +7,16 @@ use crate::domain::silence::{
 };
 use crate::domain::time::Timestamp;
 use crate::http::Site;
-use crate::http::api_v2::answer::{Asked, Refused, coded, told};
+use crate::http::api_v2::answer::{Asked, Coded, Refused, Said, coded, told};
 use crate::http::api_v2::{REQUIRED, other_media_type};
 use crate::http::auth::Role;
 use crate::http::body;
+use crate::http::openapi::problems::{NotText, TooLong};
+use crate::http::openapi::words;
 use crate::http::params::Path;
-use crate::http::problem::Problem;
+use crate::http::problem::{Document, Problem};
 use crate::http::silences::{MATCHERS_MAX, TO_MEAN_THAT};
-use crate::http::view;
+use crate::http::view::Instant;
 use crate::store::Failure;
 use crate::store::engine::Class;
 use crate::store::silences::{self, Unset, Wanted};
@@ -23,9 +25,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// What a validation says of a list that is too short, and of a text of another form.
@@ -36,32 +38,120 @@ const MALFORMED: u16 = 601;
 const BODY_MAX_BYTES: usize = 256 * 1024;
 
 /// A silence as it is posted; what it has besides is passed over.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PostableSilence)]
 struct Posted {
+    /// Of one that is changed.
     id: Option<String>,
+    #[schema(value_type = Vec<PostedMatcher>, min_items = 1, max_items = 100)]
     matchers: Option<Vec<PostedMatcher>>,
     #[serde(rename = "startsAt")]
+    #[schema(value_type = words::Instant)]
     starts_at: Option<String>,
     #[serde(rename = "endsAt")]
+    #[schema(value_type = words::Instant)]
     ends_at: Option<String>,
     #[serde(rename = "createdBy")]
+    #[schema(value_type = String)]
     created_by: Option<String>,
+    #[schema(value_type = String)]
     comment: Option<String>,
     annotations: Option<BTreeMap<String, String>>,
     /// Ours: that it shall mute every alert.
     everything: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PostableMatcher)]
 struct PostedMatcher {
+    #[schema(value_type = String, min_length = 1)]
     name: Option<String>,
+    #[schema(value_type = String)]
     value: Option<String>,
+    #[schema(value_type = bool)]
     is_regex: Option<bool>,
     is_equal: Option<bool>,
 }
 
-/// `GET /api/v2/silences`.
+/// Which silences are asked for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SilencesQuery {
+    /// A matcher that they must have, as it is; it may come again.
+    pub filter: Option<Vec<String>>,
+    #[param(value_type = Option<words::Switch>, inline)]
+    pub active: Option<bool>,
+    #[param(value_type = Option<words::Switch>, inline)]
+    pub pending: Option<bool>,
+    #[param(value_type = Option<words::Switch>, inline)]
+    pub expired: Option<bool>,
+}
+
+/// A silence by its id.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct BySilence {
+    #[param(value_type = words::SilenceId, inline)]
+    pub id: String,
+}
+
+/// A silence as an Alertmanager shows it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GettableSilence {
+    id: String,
+    status: Standing,
+    #[schema(value_type = words::Instant)]
+    updated_at: Instant,
+    #[schema(value_type = words::Labels)]
+    annotations: Labels,
+    comment: String,
+    created_by: String,
+    #[schema(value_type = words::Instant)]
+    ends_at: Instant,
+    #[schema(min_items = 1)]
+    matchers: Vec<GettableMatcher>,
+    #[schema(value_type = words::Instant)]
+    starts_at: Instant,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GettableSilenceStatus)]
+struct Standing {
+    #[schema(value_type = words::SilenceState)]
+    state: SilenceState,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GettableMatcher {
+    is_equal: bool,
+    is_regex: bool,
+    name: String,
+    value: String,
+}
+
+/// That a silence was set.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SilenceSet {
+    #[serde(rename = "silenceID")]
+    id: String,
+}
+
+/// Silences.
+#[utoipa::path(
+    get,
+    path = "/silences",
+    operation_id = "getSilences",
+    security(("bearer" = ["viewer"])),
+    params(SilencesQuery),
+    responses(
+        (status = 200, description = "The silences", body = Vec<GettableSilence>),
+        (status = 400, description = "What is wrong with a parameter", body = String, content_type = "application/json"),
+        (status = 406, description = "No JSON is wanted", body = Coded),
+    )
+)]
 pub async fn list(State(site): State<Site>, asked: Asked) -> Response {
     let matchers = match asked.matchers("filter") {
         Ok(matchers) => matchers,
@@ -83,14 +173,29 @@ pub async fn list(State(site): State<Site>, asked: Asked) -> Response {
         .await;
     match listed {
         Ok(listed) => {
-            let shown: Vec<Value> = listed.iter().map(|silence| shown(silence, now)).collect();
+            let shown: Vec<GettableSilence> =
+                listed.iter().map(|silence| shown(silence, now)).collect();
             Json(shown).into_response()
         }
         Err(error) => Problem::from(error).into_response(),
     }
 }
 
-/// `GET /api/v2/silence/{id}`.
+/// One silence.
+#[utoipa::path(
+    get,
+    path = "/silence/{id}",
+    operation_id = "getSilence",
+    security(("bearer" = ["viewer"])),
+    params(BySilence),
+    responses(
+        (status = 200, description = "The silence", body = GettableSilence),
+        (status = 404, description = "There is no such silence"),
+        (status = 406, description = "No JSON is wanted", body = Coded),
+        (status = 422, description = "The id is none", body = Coded),
+        NotText,
+    )
+)]
 pub async fn show(Path(id): Path<String>, State(site): State<Site>, _asked: Asked) -> Response {
     let id = match uuid(&id) {
         Ok(id) => id,
@@ -108,7 +213,21 @@ pub async fn show(Path(id): Path<String>, State(site): State<Site>, _asked: Aske
     }
 }
 
-/// `DELETE /api/v2/silence/{id}`.
+/// Ends a silence.
+#[utoipa::path(
+    delete,
+    path = "/silence/{id}",
+    operation_id = "deleteSilence",
+    security(("bearer" = ["responder"])),
+    params(BySilence),
+    responses(
+        (status = 200, description = "It has ended"),
+        (status = 404, description = "There is no such silence"),
+        (status = 406, description = "No JSON is wanted", body = Coded),
+        (status = 422, description = "The id is none", body = Coded),
+        NotText,
+    )
+)]
 pub async fn expire(Path(id): Path<String>, State(site): State<Site>, asked: Asked) -> Response {
     if let Err(refused) = asked.actor.must_be(Role::Responder) {
         return refused.into_response();
@@ -134,7 +253,27 @@ pub async fn expire(Path(id): Path<String>, State(site): State<Site>, asked: Ask
     }
 }
 
-/// `POST /api/v2/silences`: makes one, or changes the one of this id.
+/// Makes a silence, or changes the one of this id.
+#[utoipa::path(
+    post,
+    path = "/silences",
+    operation_id = "postSilences",
+    security(("bearer" = ["responder"])),
+    request_body = Posted,
+    responses(
+        (status = 200, description = "It is set", body = SilenceSet),
+        (status = 400, description = "What is wrong", body = Said),
+        (status = 404, description = "There is no silence of this id", body = String, content_type = "application/json"),
+        (status = 406, description = "No JSON is wanted", body = Coded),
+        (
+            status = 415,
+            description = "It is not said to be JSON, or is packed in a way that is not read",
+            content((Coded = "application/json"), (Document = "application/problem+json"))
+        ),
+        (status = 422, description = "Something is missing", body = Coded),
+        TooLong,
+    )
+)]
 pub async fn set(
     State(site): State<Site>,
     asked: Asked,
@@ -142,7 +281,7 @@ pub async fn set(
     body: Body,
 ) -> Response {
     match set_or(&site, &asked, &headers, body).await {
-        Ok(id) => Json(json!({ "silenceID": id })).into_response(),
+        Ok(id) => Json(SilenceSet { id }).into_response(),
         Err(refused) => refused.into_response(),
     }
 }
@@ -293,27 +432,28 @@ fn uuid(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn shown(silence: &Silence, now: Timestamp) -> Value {
-    let matchers: Vec<Value> = silence.matchers.iter().map(matcher).collect();
-    json!({
-        "id": silence.id,
-        "status": { "state": silence.state(now) },
-        "updatedAt": view::instant(silence.updated_at),
-        "annotations": silence.annotations,
-        "comment": silence.comment,
-        "createdBy": silence.created_by,
-        "endsAt": view::instant(silence.ends_at),
-        "matchers": matchers,
-        "startsAt": view::instant(silence.starts_at),
-    })
+fn shown(silence: &Silence, now: Timestamp) -> GettableSilence {
+    GettableSilence {
+        id: silence.id.clone(),
+        status: Standing {
+            state: silence.state(now),
+        },
+        updated_at: silence.updated_at.into(),
+        annotations: silence.annotations.clone(),
+        comment: silence.comment.clone(),
+        created_by: silence.created_by.clone(),
+        ends_at: silence.ends_at.into(),
+        matchers: silence.matchers.iter().map(matcher).collect(),
+        starts_at: silence.starts_at.into(),
+    }
 }
 
-fn matcher(matcher: &Matcher) -> Value {
+fn matcher(matcher: &Matcher) -> GettableMatcher {
     let op = matcher.op();
-    json!({
-        "isEqual": matches!(op, Op::Equal | Op::Regex),
-        "isRegex": matches!(op, Op::Regex | Op::NotRegex),
-        "name": matcher.name(),
-        "value": matcher.value(),
-    })
+    GettableMatcher {
+        is_equal: matches!(op, Op::Equal | Op::Regex),
+        is_regex: matches!(op, Op::Regex | Op::NotRegex),
+        name: matcher.name().to_owned(),
+        value: matcher.value().to_owned(),
+    }
 }

@@ -236,11 +236,25 @@ fn a_body_that_is_wrong_is_refused_with_its_place() {
             r#"{"kind":"systemic","title":"x","due":"soon"}"#,
             "400 $.due: an RFC 3339 time is wanted, found \"soon\"",
         ),
-        ("actions", r#"{"title":"x"}"#, "400 an action needs a kind"),
+        (
+            "containment",
+            r#"{"none_because":"x","at":"soon"}"#,
+            "400 $.at: an RFC 3339 time is wanted, found \"soon\"",
+        ),
+        (
+            "actions",
+            r#"{"title":"x"}"#,
+            "400 $.kind: an action needs a kind, \"containment\" or \"systemic\"",
+        ),
+        (
+            "actions",
+            r#"{"kind":"systemic","title":" "}"#,
+            "400 $.title: an action needs a title",
+        ),
         (
             "actions",
             r#"{"kind":"systemic","title":"x","answers":["all"]}"#,
-            "400 an action answers \"weakness:0\", \"detection_gap\" or \"immediate_cause\", found \"all\"",
+            "400 $.answers[0]: an action answers \"weakness:0\", \"detection_gap\" or \"immediate_cause\", found \"all\"",
         ),
         (
             "advance",

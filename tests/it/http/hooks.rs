@@ -283,6 +283,27 @@ fn a_packed_body_is_unpacked() {
 }
 
 #[test]
+fn a_body_that_is_packed_otherwise_is_refused_in_words_everywhere() {
+    let mut api = Api::new();
+    for path in [
+        HOOK,
+        "/api/v1/silences",
+        "/api/v2/alerts",
+        "/api/v2/silences",
+        "/v2/enqueue",
+        "/v2/alerts",
+    ] {
+        let answer = api.send(Method::POST, path, &[("content-encoding", "br")], "x");
+        assert_eq!(
+            answer.problem(),
+            "415 a body as it is, or packed by gzip, is wanted, found \"br\"",
+            "{path}"
+        );
+        assert_eq!(answer.header("accept-encoding"), "gzip");
+    }
+}
+
+#[test]
 fn a_packed_body_that_is_none_or_too_large_unpacked_is_refused() {
     let mut api = Api::new();
     let gzip = [("content-encoding", "gzip")];
