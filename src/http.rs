@@ -3,6 +3,7 @@
 pub mod acknowledge;
 pub mod api_v2;
 pub mod auth;
+pub mod backtest;
 pub mod body;
 pub mod changes;
 pub mod commands;
@@ -34,6 +35,7 @@ use crate::engine::SharedHealth;
 use crate::engine::link::Links;
 use crate::http::api_v2::{alerts, only};
 use crate::http::auth::Access;
+use crate::http::backtest::Backtests;
 use crate::http::commands::asks;
 use crate::http::confirm::Confirmer;
 use crate::http::problem::Problem;
@@ -85,6 +87,7 @@ pub struct Parts {
     pub memory: body::Memory,
     pub gate: gate::Gate,
     pub confirmer: Confirmer,
+    pub backtests: Backtests,
     pub clock: Clock,
 }
 
@@ -150,6 +153,7 @@ parts! {
     reload: Reload,
     metrics: health::Metrics,
     memory: body::Memory,
+    backtests: Backtests,
     clock: Clock,
 }
 
@@ -204,6 +208,7 @@ fn router(site: Site) -> Router {
         .route("/sources", get(lists::sources))
         .route("/rules", get(lists::rules))
         .route("/rules/try", post(explain::try_rules))
+        .route("/rules/backtest", post(backtest::backtest))
         .route("/actions", get(lists::actions))
         .route("/oncall", get(oncall::now))
         .route("/schedules/{name}", get(oncall::shifts))
