@@ -185,7 +185,7 @@ pub(super) struct Live {
     pub(super) dedup_key: Arc<str>,
     /// Its first alerts.
     pub(super) joined: Vec<Fingerprint>,
-    closed_at: Option<Timestamp>,
+    pub(super) closed_at: Option<Timestamp>,
     /// When somebody last did something with it.
     pub(super) last_act_at: Option<Timestamp>,
     /// Since when somebody who was called was waited for, and since when not.
@@ -239,6 +239,15 @@ impl Live {
             last.is_some_and(|(_, waits)| *waits)
         };
         waits(until) || waits(until.shifted(-1))
+    }
+
+    /// When that changes after an instant; none where it never does.
+    pub(super) fn waits_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self.waits.partition_point(|(since, _)| *since <= at);
+        let changes = self.waits.get(next).map(|(since, _)| *since);
+        // What it has just come from is looked at once more.
+        let has_ended = !self.waits.get(..next)?.last()?.1;
+        if has_ended { Some(at) } else { changes }
     }
 
     pub(super) fn is_open(&self, at: Timestamp) -> bool {

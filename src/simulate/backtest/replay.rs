@@ -29,9 +29,6 @@ const TOGETHER_MAX: usize = 200;
 /// Alerts of an incident by which it is known again.
 const KNOWN_BY_MAX: usize = 16;
 
-/// Where the incident that happened is still open, it is asked again so much later whether this one is to be closed.
-const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
-
 /// So often rules are asked whether other intervals have begun.
 const MINUTE_MS: i64 = 60_000;
 
@@ -488,8 +485,9 @@ impl<'p> Replay<'p> {
         }
         while let Some((_, number, assumed)) = first_until(&mut self.assumed, |(at, ..)| *at <= now)
         {
-            self.assume(number, assumed)?;
-            self.do_due()?;
+            if self.assume(number, assumed)? {
+                self.do_due()?;
+            }
         }
         while let Some((_, number)) = first_until(&mut self.closed, |(at, _)| *at <= now) {
             self.forget(number)?;
@@ -612,56 +610,68 @@ impl<'p> Replay<'p> {
         })
     }
 
-    /// Whether one of the incidents that this one stands for is so.
-    fn is_any(&self, incident: &Incident, is_so: impl Fn(&Live) -> bool) -> bool {
+    /// Until when one of the incidents that this one stands for is so: of each whether it is, and when that changes. None where none is;
+    /// where none ever changes, there is no instant.
+    fn until(
+        &self,
+        incident: &Incident,
+        is_so: impl Fn(&Live) -> Option<Option<Timestamp>>,
+    ) -> Option<Option<Timestamp>> {
         let own = std::iter::once(incident.number());
         let by_key = incident.opened.dedup_key.as_deref();
         let by_key = by_key.and_then(|key| self.lives.by_key.get(key).copied());
         let members = incident.members.after(None, KNOWN_BY_MAX);
         let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(&of)?.live);
-        own.chain(by_key)
+        let so: Vec<Option<Timestamp>> = own
+            .chain(by_key)
             .chain(by_alert)
             .filter_map(|number| self.lives.by_number.get(&number))
-            .any(is_so)
+            .filter_map(is_so)
+            .collect();
+        (!so.is_empty()).then(|| so.into_iter().flatten().min())
     }
 
-    fn assume(&mut self, number: u64, assumed: Assumed) -> Result<(), Ended> {
+    /// Whether anything was done.
+    fn assume(&mut self, number: u64, assumed: Assumed) -> Result<bool, Ended> {
         let Some(incident) = self.store.read(|reader| reader.incident(number))? else {
-            return Ok(());
+            return Ok(false);
         };
         let now = self.at;
-        let (is_asked, is_left, later, event) = match assumed {
+        let (is_asked, left, event) = match assumed {
             Assumed::Acknowledge => (
                 incident.acknowledged.is_none() && !incident.is_clear() && incident.urgency.pages(),
-                self.is_any(&incident, |live| live.waited(now)),
-                self.acknowledge_after.max(Duration::from_secs(60)),
+                self.until(&incident, |live| {
+                    live.waited(now).then(|| live.waits_until(now))
+                }),
                 Event::Acknowledged,
             ),
             Assumed::Close => (
                 incident.is_clear() && incident.profile == Profile::Full,
-                self.is_any(&incident, |live| live.is_open(now)),
-                ASKED_AGAIN_AFTER,
+                self.until(&incident, |live| {
+                    live.is_open(now).then_some(live.closed_at)
+                }),
                 Event::Closed,
             ),
         };
         if !incident.is_open() || !is_asked {
-            return Ok(());
+            return Ok(false);
         }
-        // Nobody had done it by then.
-        if is_left {
-            self.assumed.insert((now.plus(later), number, assumed));
-            return Ok(());
+        // Nobody had done it by then; it is asked again once somebody has.
+        if let Some(until) = left {
+            let again = until.map(|at| (at.max(now).shifted(1), number, assumed));
+            self.assumed.extend(again);
+            return Ok(false);
         }
         if assumed == Assumed::Close {
             let clear_for = incident
                 .clear_since
                 .map_or(Duration::ZERO, |at| now.since(at));
-            let window = window_of(&incident, &self.in_force);
-            if clear_for < window {
-                return Ok(());
+            if clear_for < window_of(&incident, &self.in_force) {
+                return Ok(false);
             }
         }
-        self.transact(move |tx, _its, now| replay::happens(tx, number, event, ASSUMED, now))
+        self.transact(move |tx, _its, now| replay::happens(tx, number, event, ASSUMED, now))?;
+        Ok(true)
     }
 
     // ---- one transaction ----
