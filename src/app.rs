@@ -12,6 +12,7 @@ use crate::engine::deliver::{self, Delivery};
 use crate::engine::link::Links;
 use crate::engine::replicas::{BEATS_EVERY, Replicas, depart};
 use crate::engine::{Engine, LOOKS_EVERY, SharedHealth};
+use crate::http::backtest::Backtests;
 use crate::http::body::Memory;
 use crate::http::confirm::Confirmer;
 use crate::http::connection;
@@ -160,6 +161,7 @@ pub async fn serve(
         memory: Memory::default(),
         gate: Gate::new(clock.clone()),
         confirmer: confirmer()?,
+        backtests: Backtests::default(),
         clock,
     });
     tasks.spawn(answer(listener, Entrance::new(site), ending.clone()));

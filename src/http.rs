@@ -6,6 +6,7 @@ pub mod acknowledge;
 pub mod api_v2;
 pub mod asks;
 pub mod auth;
+pub mod backtest;
 pub mod body;
 pub mod changes;
 pub mod commands;
@@ -38,6 +39,7 @@ use crate::engine::SharedHealth;
 use crate::engine::link::Links;
 use crate::http::api_v2::{alerts, only};
 use crate::http::auth::Access;
+use crate::http::backtest::Backtests;
 use crate::http::confirm::Confirmer;
 use crate::http::openapi::SURFACE;
 use crate::http::problem::Problem;
@@ -92,6 +94,7 @@ pub struct Parts {
     pub memory: body::Memory,
     pub gate: gate::Gate,
     pub confirmer: Confirmer,
+    pub backtests: Backtests,
     pub clock: Clock,
 }
 
@@ -157,6 +160,7 @@ parts! {
     reload: Reload,
     metrics: health::Metrics,
     memory: body::Memory,
+    backtests: Backtests,
     clock: Clock,
 }
 
@@ -210,6 +214,7 @@ fn surface() -> (Router<Site>, OpenApi) {
         .routes(routes!(lists::sources))
         .routes(routes!(lists::rules))
         .routes(routes!(explain::try_rules))
+        .routes(routes!(backtest::backtest))
         .routes(routes!(lists::actions))
         .routes(routes!(oncall::now))
         .routes(routes!(oncall::shifts))

@@ -63,6 +63,7 @@
 //!   - `cli/incident.rs`: `incident`
 //!   - `cli/oncall.rs`: `oncall`
 //!   - `cli/rules.rs`: `rules`
+//!     - `cli/rules/backtest.rs`: `rules backtest`
 //!     - `cli/rules/test.rs`: `rules test`
 //!   - `cli/serve.rs`: `serve`
 //!   - `cli/silence.rs`: `silence`
@@ -159,6 +160,7 @@
 //!     - `http/api_v2/silences.rs`: Silences as an Alertmanager takes and lists them
 //!   - `http/asks.rs`: What is asked of an incident, as routes
 //!   - `http/auth.rs`: Who may do what
+//!   - `http/backtest.rs`: Backtest
 //!   - `http/body.rs`: Bodies
 //!   - `http/changes.rs`: Changes, as a list
 //!   - `http/commands.rs`: What people ask of an incident, each with its body
@@ -235,6 +237,11 @@
 //!   - `rules/rule.rs`: One `[[rule]]`
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges
+//!   - `simulate/backtest.rs`: Backtest
+//!     - `simulate/backtest/past.rs`: What happened
+//!     - `simulate/backtest/replay.rs`: The replay
+//!     - `simulate/backtest/report.rs`: What a backtest found
+//!     - `simulate/backtest/sums.rs`: What is said of incidents once they are gone
 //!   - `simulate/cases.rs`: Rule tests, run
 //! - `store.rs`: The transactions the program needs, by name, over an engine that makes them durable
 //!   - `store/backup.rs`: Snapshot and backup are one format
@@ -248,6 +255,7 @@
 //!   - `store/gather.rs`: A group of jobs
 //!   - `store/group.rs`: How the changes of a group are written as the payload of a journal frame
 //!   - `store/heartbeats.rs`: Heartbeats as they stand
+//!   - `store/history.rs`: What was
 //!   - `store/installation.rs`: What makes this installation this one
 //!   - `store/intake.rs`: Recording a report so that one incident that is stuck costs the other alerts of the report nothing
 //!   - `store/joining.rs`: How an alert comes to its incident, and how it ends
@@ -280,6 +288,7 @@
 //!   - `store/queue.rs`: Jobs that wait for an engine's writer
 //!   - `store/read.rs`: Typed reads of the state, for transactions and for answers
 //!   - `store/records.rs`: What is stored beside events and alerts
+//!   - `store/replay.rs`: What judging history again asks of a store beside what live reports ask of it
 //!   - `store/replicas.rs`: The processes that work on a shared store
 //!   - `store/report.rs`: Recording a sender's report
 //!     - `store/report/checks.rs`: Results of checks

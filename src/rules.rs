@@ -87,6 +87,11 @@ pub fn load_texts(texts: &[(&str, &str)], context: Context<'_>) -> LoadedRules {
     read_all(texts, context, Report::default())
 }
 
+/// The file of the default rules: its name and its text.
+pub fn builtin() -> (String, String) {
+    (BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned())
+}
+
 /// The default rules.
 pub fn load_builtin(context: Context<'_>) -> LoadedRules {
     load_texts(&[(BUILT_IN_NAME, BUILT_IN)], context)

@@ -1,6 +1,7 @@
 //! The program without its edges: memory store, engine, a pager that remembers, a clock that is moved. Rule tests,
 //! backtests and the stories of tests run on it.
 
+pub mod backtest;
 pub mod cases;
 
 use crate::clock::Clock;

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 mod gather;
 pub mod heartbeats;
+pub mod history;
 pub mod installation;
 pub mod intake;
 
@@ -22,6 +23,7 @@ pub mod pending;
 pub mod postgres;
 pub mod quarantine;
 pub mod records;
+pub mod replay;
 pub mod replicas;
 pub mod report;
 pub mod seen_clock;

@@ -1,5 +1,6 @@
 //! `rules`: what the rules on disk make of what a source would post, and their tests.
 
+mod backtest;
 mod test;
 
 use crate::app::BadFiles;
@@ -26,6 +27,8 @@ pub(super) enum Rules {
     Explain(Explain),
     /// Run rule tests against the rules on disk; exit 1 if one fails, 2 if one cannot be read
     Test(test::Test),
+    /// Judge stored history by the rules on disk, and show what would differ from what happened: incidents, pages, severities, noise
+    Backtest(backtest::Backtest),
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +60,7 @@ impl Rules {
         match self {
             Self::Explain(asked) => asked.run(directory, environment),
             Self::Test(asked) => asked.run(directory, environment),
+            Self::Backtest(asked) => asked.run(directory, environment),
         }
     }
 }

@@ -190,7 +190,7 @@ fn run_copy(from: &StoreAt, to: &StoreAt) -> anyhow::Result<Sum> {
 }
 
 /// Opens a store that is there.
-fn open(at: &StoreAt) -> Result<Box<dyn Engine>, Error> {
+pub(super) fn open(at: &StoreAt) -> Result<Box<dyn Engine>, Error> {
     match at {
         StoreAt::Sled(dir) => {
             if !dir.exists() {

@@ -161,6 +161,14 @@ impl Incident {
         Ok(entries)
     }
 
+    /// Applies an event that was decided elsewhere, as of the same incident in another history, and returns the entry to write
+    /// down. [`Incident::settle`] must follow, as after a command.
+    pub fn impose(&mut self, event: Event, by: &str, now: Timestamp) -> Entry {
+        let mut entries = Vec::with_capacity(1);
+        self.add(event, by, now, &mut entries);
+        entries.pop().expect("one was added")
+    }
+
     /// Does everything that is due at `now`, and returns the entries to write down.
     pub fn settle(&mut self, oncall: OnCall<'_>, now: Timestamp) -> Vec<Entry> {
         let mut entries = Vec::new();

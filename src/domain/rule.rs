@@ -207,6 +207,11 @@ impl RuleSet {
         self.verdict(matched)
     }
 
+    /// Whether what they say of an alert depends on when it is asked.
+    pub fn has_intervals(&self) -> bool {
+        !self.intervals.is_empty()
+    }
+
     /// What decides alike: the revision, and which of its intervals `now` lies in. An alert that none of the rules opened is judged
     /// again when that has changed.
     pub fn standing(&self, now: Timestamp) -> String {

@@ -12,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes of a command's body.
 const COMMAND_MAX_BYTES: usize = 256 * 1024;
 
+/// Bytes of a body in which files come.
+const LARGE_MAX_BYTES: usize = 4 << 20;
+
 /// Bytes that all bodies together may hold in memory, from their first byte until they are dealt with.
 const ALL_MAX_BYTES: usize = 256 << 20;
 
@@ -64,22 +67,50 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let memory = Memory::from_ref(state);
-        let body = read(request.into_body(), COMMAND_MAX_BYTES, &memory).await?;
-        let text: &[u8] = if body.bytes.is_empty() {
-            b"{}"
-        } else {
-            &body.bytes
-        };
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let path = json_path(&error.path().to_string());
-            Problem::bad_request(error.into_inner().to_string()).at(path)
-        })?;
-        match deserializer.end() {
-            Ok(()) => Ok(Self(parsed)),
-            Err(error) => Err(Problem::bad_request(error.to_string()).at("$")),
-        }
+        parsed(request, COMMAND_MAX_BYTES, &Memory::from_ref(state))
+            .await
+            .map(Self)
+    }
+}
+
+/// A body in which whole files come; an empty one is an empty object.
+#[derive(Debug)]
+pub struct Large<T>(pub T);
+
+impl<S, T> FromRequest<S> for Large<T>
+where
+    S: Send + Sync,
+    Memory: FromRef<S>,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        parsed(request, LARGE_MAX_BYTES, &Memory::from_ref(state))
+            .await
+            .map(Self)
+    }
+}
+
+async fn parsed<T: DeserializeOwned>(
+    request: Request,
+    most: usize,
+    memory: &Memory,
+) -> Result<T, Problem> {
+    let body = read(request.into_body(), most, memory).await?;
+    let text: &[u8] = if body.bytes.is_empty() {
+        b"{}"
+    } else {
+        &body.bytes
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = json_path(&error.path().to_string());
+        Problem::bad_request(error.into_inner().to_string()).at(path)
+    })?;
+    match deserializer.end() {
+        Ok(()) => Ok(parsed),
+        Err(error) => Err(Problem::bad_request(error.to_string()).at("$")),
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) const ASKED_AGAIN: &[u8] = &[META, HEAD, KEY, PENDING, TALLY, STORM];
 /// Tables of which most processes ask for the same records again and again: they remember them, and tell each other of them.
 pub(crate) const TOLD: &[u8] = &[META, HEAD, KEY, TALLY, PENDING, STORM];
 
+/// Tables that nothing reads when history is judged again by other rules.
+pub(crate) const NOT_REPLAYED: &[u8] = &[TRANSITION, CHANGED, SEEN, TALLY, WATCH, PAGE, OUTBOX];
+
 /// Tables that stay small and are rewritten all the time.
 pub(crate) const WORK: &[u8] = &[
     META,

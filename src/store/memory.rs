@@ -41,6 +41,8 @@ struct Inner {
     fails_in: Option<u64>,
     fails: Fails,
     stopped: Option<Error>,
+    /// Tables of which nothing is kept.
+    forgets: &'static [u8],
 }
 
 /// Whom to tell what.
@@ -58,6 +60,17 @@ enum Fails {
 impl MemoryEngine {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same that keeps nothing of some tables, which nobody will read.
+    pub(crate) fn forgetting(tables: &'static [u8]) -> Self {
+        let inner = Inner {
+            forgets: tables,
+            ..Inner::default()
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
     }
 
     /// The k-th commit from now (1 is the next) is not kept, and its `Done` hears of it. Later ones work.
@@ -195,6 +208,12 @@ impl Inner {
     fn keep(&mut self, changes: Changes) {
         let map = Arc::make_mut(&mut self.map);
         for (key, value) in changes {
+            if key
+                .first()
+                .is_some_and(|table| self.forgets.contains(table))
+            {
+                continue;
+            }
             match value {
                 Some(value) => map.insert(key, value),
                 None => map.remove(&key),

@@ -1,6 +1,6 @@
 //! What is stored beside events and alerts. Versioned by their fields: a new one has a default, none is renamed.
 
-use crate::domain::alert::{Alert, Fingerprint, Outcome, Status as AlertStatus};
+use crate::domain::alert::{Alert, Fingerprint, Labels, Outcome, Status as AlertStatus};
 use crate::domain::incident::event::{AttemptOutcome, PageIssue};
 use crate::domain::phase::Phase;
 use crate::domain::severity::Severity;
@@ -333,6 +333,55 @@ pub struct Transition {
     pub starts_at: Option<Timestamp>,
     #[serde(default)]
     pub incident: Option<u64>,
+    /// What it says otherwise than before, where it said something before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reworded: Option<Box<Reworded>>,
+}
+
+/// What an alert says otherwise than before: by name what it said and what it says, of both none where it says nothing.
+///
+/// The alert itself has what it said last; what it said at any time follows from that and from these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reworded {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Turns,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Turns,
+}
+
+/// By name what was said before and after.
+pub type Turns = BTreeMap<String, (Option<String>, Option<String>)>;
+
+/// Bytes of a text that are kept of what an alert no longer says.
+const TURN_MAX_BYTES: usize = 2 << 10;
+
+impl Reworded {
+    /// None where both say the same.
+    pub(crate) fn between(before: &Alert, after: &Alert) -> Option<Box<Self>> {
+        if before.annotations == after.annotations && before.attributes == after.attributes {
+            return None;
+        }
+        Some(Box::new(Self {
+            annotations: turns(&before.annotations, &after.annotations),
+            attributes: turns(&before.attributes, &after.attributes),
+        }))
+    }
+}
+
+fn turns(before: &Labels, after: &Labels) -> Turns {
+    let names = before.iter().chain(after.iter()).map(|(name, _)| name);
+    let names: BTreeSet<&str> = names.collect();
+    names
+        .into_iter()
+        .map(|name| (name, before.get(name), after.get(name)))
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| (name.to_owned(), (before.map(kept), after.map(kept))))
+        .collect()
+}
+
+fn kept(text: &str) -> String {
+    let end = text.floor_char_boundary(TURN_MAX_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::incident::{Ask, Command, Resolution};
 use crate::domain::inhibition::Sides;
 use crate::domain::rule::{Opening, Verdict};
+use crate::domain::source::Kind;
 use crate::domain::template::Facts;
 use crate::domain::time::Timestamp;
 use crate::store::changes;
@@ -637,6 +638,49 @@ impl<'r> Recorder<'r, '_, '_> {
             .tx
             .command(number, command, WATCHKEEPER, self.in_force, self.now)?;
         Ok(())
+    }
+}
+
+/// Tells once more of an alert that fires, saying what it said `then`.
+pub(crate) fn fires_as_then(
+    tx: &mut Tx<'_, '_>,
+    then: &Alert,
+    fingerprint: Fingerprint,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sighting = Sighting {
+        labels: then.labels.clone(),
+        annotations: then.annotations.clone(),
+        attributes: then.attributes.clone(),
+        severity: then.attributes.get("severity").map(str::to_owned),
+        starts_at: Some(then.starts_at),
+        ends_at: None,
+        said: Said::Signal(Signal::Firing),
+    };
+    let report = Report {
+        source: then.source.clone(),
+        kind: kind_named(&then.kind),
+        sightings: Vec::new(),
+        acknowledged: Vec::new(),
+        changes: Vec::new(),
+        rejected: Vec::new(),
+        scope: None,
+    };
+    let mut recorder = Recorder {
+        tx,
+        report: &report,
+        in_force,
+        now,
+        recorded: Recorded::default(),
+    };
+    recorder.fires(&sighting, &then.labels, fingerprint, then.outcome)
+}
+
+fn kind_named(name: &str) -> &'static str {
+    match name.parse::<Kind>() {
+        Ok(kind) => kind.as_str(),
+        Err(_of_no_source) => KIND,
     }
 }
 

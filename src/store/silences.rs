@@ -124,7 +124,7 @@ pub fn expire(tx: &mut Tx<'_, '_>, id: &str, now: Timestamp) -> Result<Silence, 
     Ok(ended)
 }
 
-fn put(
+pub(crate) fn put(
     tx: &mut Tx<'_, '_>,
     before: Option<&Silence>,
     silence: &Silence,

@@ -2,7 +2,7 @@
 
 use crate::domain::alert::{Alert, Fingerprint, Labels};
 use crate::domain::incident::event::Opened;
-use crate::domain::incident::{Command, Entry, Incident, Refusal};
+use crate::domain::incident::{Command, Entry, Event, Incident, Refusal};
 use crate::domain::oncall::{OnCall, Overrides};
 use crate::domain::schedule::Override;
 use crate::domain::time::{Served, Timestamp};
@@ -11,7 +11,7 @@ use crate::store::error::Error;
 use crate::store::read::{Reader, SILENCES_CHANGED, encode};
 use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
-    Seen, Transition, joined,
+    Reworded, Seen, Transition, joined,
 };
 use crate::store::served::{self, Unserved, unserved};
 use crate::store::{Cache, Failure, InForce, keys, outbox};
@@ -114,7 +114,7 @@ pub(crate) enum Counter {
 }
 
 impl Counter {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Incident => "incident",
             Self::DeadLetter => "dead_letter",
@@ -170,6 +170,46 @@ impl<'t, 's> Tx<'t, 's> {
     /// The record that keeping a dead letter asks for.
     pub(crate) fn dead_letters_asked() -> Key {
         keys::meta(Counter::DeadLetter.name())
+    }
+
+    /// The incidents that it works on, each with what it adds to their logs.
+    pub(crate) fn worked_on(&self) -> impl Iterator<Item = (u64, &Incident, &[Entry])> {
+        let work = self.work.iter();
+        work.map(|(number, work)| (*number, &work.incident, work.entries.as_slice()))
+    }
+
+    /// Takes an incident over as its log has it, from another store.
+    pub(crate) fn adopt(&mut self, incident: Incident, entries: Vec<Entry>) {
+        let number = incident.number();
+        if let Some(dedup_key) = &incident.opened.dedup_key {
+            self.put_holder(dedup_key, number, None);
+        }
+        let work = Work {
+            was_silent: false,
+            incident,
+            entries,
+            before: None,
+            settled: true,
+            told: Vec::new(),
+        };
+        self.work.insert(number, work);
+    }
+
+    /// Adds to an incident's log what was decided elsewhere; nothing where there is no such incident.
+    pub(crate) fn impose(
+        &mut self,
+        number: u64,
+        event: Event,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if self.incident(number)?.is_some()
+            && let Some(work) = self.work.get_mut(&number)
+        {
+            work.entries.push(work.incident.impose(event, by, now));
+            work.settled = false;
+        }
+        Ok(())
     }
 
     /// Whether nothing is asked of this incident, since it is stuck.
@@ -453,6 +493,7 @@ impl<'t, 's> Tx<'t, 's> {
             outcome: alert.outcome,
             starts_at: Some(alert.starts_at),
             incident: alert.incident,
+            reworded: before.and_then(|before| Reworded::between(before, alert)),
         });
         Ok(())
     }

@@ -171,7 +171,7 @@ fn assume(
 }
 
 /// A firing alert of which nobody knows whether it still fires.
-fn go_stale(
+pub(crate) fn go_stale(
     tx: &mut Tx<'_, '_>,
     fingerprint: Fingerprint,
     before: &Alert,

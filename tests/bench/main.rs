@@ -11,6 +11,7 @@
 
 mod alerts;
 mod axum_server;
+mod backtest;
 mod client;
 #[path = "../it/cluster.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -80,6 +81,9 @@ struct Options {
     /// Instead of the comparison: the disk that `--alerts` alerts take over a simulated week, and the start after a crash.
     #[arg(long, group = "mode")]
     space: bool,
+    /// Instead of the comparison: how fast a simulated month of `--alerts` alerts is judged again by other rules.
+    #[arg(long, group = "mode")]
+    backtest: bool,
     /// How many alerts; 100 000 for `--resident`, else 1 000 000.
     #[arg(long)]
     alerts: Option<u64>,
@@ -161,6 +165,8 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         growth::run(&setup, alerts(1_000_000)).await?
     } else if options.space {
         space::run(&setup, alerts(1_000_000)).await?
+    } else if options.backtest {
+        backtest::run(&setup, alerts(1_000_000))?
     } else {
         compare(&setup, &options).await?
     };

@@ -45,9 +45,23 @@ pub(crate) fn tree_cpu(pid: u32) -> anyhow::Result<Duration> {
 
 /// Resident memory in bytes.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that this process held since it was last forgotten.
+pub(crate) fn peak() -> anyhow::Result<u64> {
+    status_bytes(std::process::id(), "VmHWM:")
+}
+
+pub(crate) fn forget_peak() -> anyhow::Result<()> {
+    let path = "/proc/self/clear_refs";
+    fs::write(path, "5").with_context(|| path.to_owned())
+}
+
+fn status_bytes(pid: u32, name: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next());
     let kib: u64 = kib
         .with_context(|| format!("process {pid} has ended"))?

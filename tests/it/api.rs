@@ -16,6 +16,7 @@ use watchkeeper::domain::secret::Secret;
 use watchkeeper::domain::source::Kind;
 use watchkeeper::domain::time::Timestamp;
 use watchkeeper::http::auth::{Access, Credential, Role, Source, Token};
+use watchkeeper::http::backtest::Backtests;
 use watchkeeper::http::body::Memory;
 use watchkeeper::http::confirm::Confirmer;
 use watchkeeper::http::entrance::Entrance;
@@ -105,6 +106,10 @@ impl Api {
     /// What a reload does from now on.
     pub(crate) fn reload_by(&mut self, reload: Reload) {
         self.site.reload = reload;
+    }
+
+    pub(crate) fn backtests_by(&mut self, backtests: Backtests) {
+        self.site.backtests = backtests;
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -300,6 +305,7 @@ fn site(simulation: &Simulation, store: Store, live: Arc<LiveSite>) -> Parts {
         confirmer: Confirmer::new(|_url, _hosts| {
             Box::pin(async { Err(Unconfirmed::Failed("nobody is asked here".to_owned())) })
         }),
+        backtests: Backtests::default(),
         clock: simulation.clock().clone(),
     }
 }

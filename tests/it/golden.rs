@@ -27,7 +27,7 @@ use watchkeeper::domain::verification::{CheckResult, Plan};
 use watchkeeper::store::muting::Standing;
 use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
-    PageState, Pending, Quarantined, Replayed, Seen, Start, Transition, Wait,
+    PageState, Pending, Quarantined, Replayed, Reworded, Seen, Start, Transition, Wait,
 };
 use watchkeeper::store::storms::Openings;
 
@@ -747,6 +747,29 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             outcome: Some(Outcome::Warn),
             starts_at: Some(nine()),
             incident: Some(12),
+            reworded: None,
+        };
+        same(text, &transition);
+    });
+    check("transition_reworded", &|text| {
+        let turn = |before: Option<&str>, after: Option<&str>| {
+            (before.map(str::to_owned), after.map(str::to_owned))
+        };
+        let transition = Transition {
+            fingerprint: DOWN,
+            change: Change::Changed,
+            status: Status::Firing,
+            source: "ge".to_owned(),
+            outcome: Some(Outcome::Fail),
+            starts_at: Some(nine()),
+            incident: Some(12),
+            reworded: Some(Box::new(Reworded {
+                annotations: BTreeMap::from([(
+                    "summary".to_owned(),
+                    turn(Some("3 % are null"), Some("9 % are null")),
+                )]),
+                attributes: BTreeMap::from([("severity".to_owned(), turn(None, Some("critical")))]),
+            })),
         };
         same(text, &transition);
     });

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod backtest;
 mod commands;
 mod dead_letters;
 mod explain;

@@ -12,6 +12,7 @@ mod alertmanager;
 mod api;
 mod api_v2;
 mod arc;
+mod backtest;
 mod binary;
 mod blocks;
 mod chance;

@@ -468,7 +468,7 @@ fn a_person_may_resolve_an_alert_of_a_storm_and_what_is_resolved_does_not_move()
 
 #[test]
 fn an_incident_says_what_it_is_the_storm_of() {
-    let mut of_two = crate::world::book(&[("ana", 5)]);
+    let mut of_two = book(&[("ana", 5)]);
     of_two.storm = Some(StormCap {
         incidents: 2,
         within_ms: 60_000,

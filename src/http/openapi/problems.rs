@@ -49,6 +49,8 @@ problems! {
     TooLong: 413;
     /// Rules may have errors.
     Untried: 400 413 422;
+    /// So may they, and one is under way.
+    Unjudged: 400 409 413 422;
 }
 
 fn problems_of(codes: &[u16]) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {

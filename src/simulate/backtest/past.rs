@@ -1,0 +1,410 @@
+//! What happened: what alerts said at any time, and what people did with incidents.
+
+use crate::domain::alert::{Alert, Fingerprint, Labels, Status};
+use crate::domain::incident::event::WATCHKEEPER;
+use crate::domain::incident::{Entry, Event, Incident};
+use crate::domain::time::Timestamp;
+use crate::simulate::backtest::Ended;
+use crate::simulate::backtest::sums::{Names, Span};
+use crate::store::history::{self, Place};
+use crate::store::records::{Change, Reworded, Transition, Turns};
+use crate::store::{Error, Store};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Alerts of one span.
+pub(super) const ALERTS_MAX: usize = 5_000_000;
+
+/// Alerts by which an incident is known again under another key.
+const JOINED_MAX: usize = 16;
+
+/// What is remembered of an alert of the span.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// The key of the incident that it last belonged to.
+    pub(super) key: Option<u32>,
+    /// That incident, as far as time has come.
+    pub(super) live: Option<u64>,
+    /// It fired before the span began, and belonged to no incident.
+    pub(super) lasted: bool,
+}
+
+/// A first look through the transitions of the span.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) alerts: BTreeMap<Fingerprint, Known>,
+    /// Of alerts that changed their words in the span, what they said before the first time.
+    before: BTreeMap<Fingerprint, Before>,
+    pub(super) n_transitions: u64,
+    pub(super) n_fired: u64,
+    /// How often one that fired joined an incident, or waited for it.
+    pub(super) n_joined: u64,
+}
+
+#[derive(Debug, Default)]
+struct Before {
+    annotations: BTreeMap<String, Option<String>>,
+    attributes: BTreeMap<String, Option<String>>,
+}
+
+impl Survey {
+    pub(super) fn of(
+        history: &Store,
+        span: Span,
+        names: &mut Names,
+        goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
+    ) -> Result<Self, Ended> {
+        let mut survey = Self::default();
+        let mut keys: BTreeMap<u64, Option<u32>> = BTreeMap::new();
+        let mut place: Option<Place> = Some(history::transitions_from(span.since));
+        while let Some(from) = place {
+            let (some, next) =
+                history.read(|reader| history::transitions(reader, &from, span.until))?;
+            for (_, transition) in &some {
+                if let Some(number) = transition.incident
+                    && !keys.contains_key(&number)
+                {
+                    let head = history.read(|reader| reader.head(number))?;
+                    let key = head.and_then(|head| head.dedup_key);
+                    keys.insert(number, key.map(|key| names.number(&key)));
+                }
+                let key = transition.incident.and_then(|number| *keys.get(&number)?);
+                survey.add(transition, key);
+            }
+            if survey.alerts.len() > ALERTS_MAX {
+                return Err(Ended::TooManyAlerts);
+            }
+            goes_on(survey.n_transitions)?;
+            place = next;
+        }
+        Ok(survey)
+    }
+
+    fn add(&mut self, transition: &Transition, key: Option<u32>) {
+        self.n_transitions += 1;
+        if transition.change == Change::Fired {
+            let joins = transition.incident.is_some() || transition.status == Status::Pending;
+            self.n_fired += 1;
+            self.n_joined += u64::from(joins);
+        }
+        let fingerprint = transition.fingerprint;
+        let known = self.alerts.entry(fingerprint).or_insert_with(|| Known {
+            lasted: lasted(transition),
+            ..Known::default()
+        });
+        known.key = key.or(known.key);
+        if let Some(reworded) = &transition.reworded {
+            let before = self.before.entry(fingerprint).or_default();
+            first_turns(&mut before.annotations, &reworded.annotations);
+            first_turns(&mut before.attributes, &reworded.attributes);
+        }
+    }
+}
+
+/// Whether an alert of which this is the first that is known fired before, and belonged to no incident. One that comes to an incident
+/// without saying anything waited, or was held by a cause.
+fn lasted(first: &Transition) -> bool {
+    match first.change {
+        Change::Fired => false,
+        Change::Changed if first.reworded.is_none() => true,
+        Change::Changed | Change::Resolved | Change::Stale => first.incident.is_none(),
+    }
+}
+
+fn first_turns(before: &mut BTreeMap<String, Option<String>>, turns: &Turns) {
+    for (name, (said, _)) in turns {
+        if !before.contains_key(name) {
+            before.insert(name.clone(), said.clone());
+        }
+    }
+}
+
+/// What alerts that changed their words said, as far as time has come.
+#[derive(Debug, Default)]
+pub(super) struct Words(BTreeMap<Fingerprint, (Labels, Labels)>);
+
+impl Words {
+    /// The alert as it was, of how it is remembered.
+    pub(super) fn then(
+        &mut self,
+        survey: &Survey,
+        fingerprint: Fingerprint,
+        mut alert: Alert,
+    ) -> Alert {
+        let Some(before) = survey.before.get(&fingerprint) else {
+            return alert;
+        };
+        let (annotations, attributes) = self.0.entry(fingerprint).or_insert_with(|| {
+            (
+                patched(&alert.annotations, before.annotations.iter()),
+                patched(&alert.attributes, before.attributes.iter()),
+            )
+        });
+        alert.annotations = annotations.clone();
+        alert.attributes = attributes.clone();
+        alert
+    }
+
+    /// The same once it has changed its words.
+    pub(super) fn reworded(
+        &mut self,
+        survey: &Survey,
+        fingerprint: Fingerprint,
+        alert: Alert,
+        reworded: &Reworded,
+    ) -> Alert {
+        let mut alert = self.then(survey, fingerprint, alert);
+        let after = |turns: &Turns, labels: &Labels| {
+            patched(labels, turns.iter().map(|(name, (_, after))| (name, after)))
+        };
+        alert.annotations = after(&reworded.annotations, &alert.annotations);
+        alert.attributes = after(&reworded.attributes, &alert.attributes);
+        let words = (alert.annotations.clone(), alert.attributes.clone());
+        self.0.insert(fingerprint, words);
+        alert
+    }
+}
+
+fn patched<'a>(
+    labels: &Labels,
+    patch: impl Iterator<Item = (&'a String, &'a Option<String>)>,
+) -> Labels {
+    let patch: BTreeMap<&str, Option<&str>> = patch
+        .map(|(name, text)| (name.as_str(), text.as_deref()))
+        .collect();
+    let kept = labels.iter().filter(|(name, _)| !patch.contains_key(name));
+    let patched = patch
+        .iter()
+        .filter_map(|(name, text)| Some((*name, (*text)?)));
+    kept.chain(patched).collect()
+}
+
+/// An incident that happened.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) dedup_key: Arc<str>,
+    /// Its first alerts.
+    pub(super) joined: Vec<Fingerprint>,
+    pub(super) closed_at: Option<Timestamp>,
+    /// When somebody last did something with it.
+    pub(super) last_act_at: Option<Timestamp>,
+    /// Since when somebody who was called was waited for, and since when not.
+    waits: Vec<(Timestamp, bool)>,
+}
+
+impl Live {
+    fn of(entries: &[Entry], dedup_key: Arc<str>) -> Self {
+        let mut live = Self {
+            dedup_key,
+            joined: Vec::new(),
+            closed_at: None,
+            last_act_at: entries
+                .iter()
+                .rev()
+                .find(|entry| is_act(entry))
+                .map(|entry| entry.at),
+            waits: Vec::new(),
+        };
+        let mut incident: Option<Incident> = None;
+        for entry in entries {
+            match &mut incident {
+                None => incident = Incident::replay([entry]),
+                Some(incident) => incident.catch_up(std::slice::from_ref(entry)),
+            }
+            if let Event::AlertJoined { fingerprint, .. } = &entry.event
+                && live.joined.len() < JOINED_MAX
+            {
+                live.joined.push(*fingerprint);
+            }
+            let waits = incident.as_ref().is_some_and(|incident| {
+                incident.is_open()
+                    && incident.acknowledged.is_none()
+                    && !incident.is_clear()
+                    && incident.urgency.pages()
+                    && incident.paging.start > 0
+            });
+            if live.waits.last().map(|(_, waits)| *waits) != Some(waits) {
+                live.waits.push((entry.at, waits));
+            }
+        }
+        live.closed_at = incident.and_then(|incident| incident.closed_at);
+        live
+    }
+
+    /// Whether somebody was called until an instant and had not acknowledged it.
+    pub(super) fn waited(&self, until: Timestamp) -> bool {
+        let waits = |at: Timestamp| {
+            let before = self.waits.partition_point(|(since, _)| *since <= at);
+            let last = before.checked_sub(1).and_then(|last| self.waits.get(last));
+            last.is_some_and(|(_, waits)| *waits)
+        };
+        waits(until) || waits(until.shifted(-1))
+    }
+
+    /// When that changes after an instant; none where it never does.
+    pub(super) fn waits_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self.waits.partition_point(|(since, _)| *since <= at);
+        let changes = self.waits.get(next).map(|(since, _)| *since);
+        // What it has just come from is looked at once more.
+        let has_ended = !self.waits.get(..next)?.last()?.1;
+        if has_ended { Some(at) } else { changes }
+    }
+
+    pub(super) fn is_open(&self, at: Timestamp) -> bool {
+        self.closed_at.is_none_or(|closed| closed > at)
+    }
+}
+
+/// What somebody did with an incident, or that it was closed.
+#[derive(Clone, Debug)]
+pub(super) struct Act {
+    pub(super) by: String,
+    pub(super) event: Event,
+}
+
+/// The incidents that happened, as far as time has come.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    /// Those to come.
+    numbers: VecDeque<u64>,
+    next: Option<(u64, Vec<Entry>)>,
+    acts: BTreeMap<(Timestamp, u64, u64), Act>,
+    pub(super) by_number: BTreeMap<u64, Live>,
+    pub(super) by_key: BTreeMap<Arc<str>, u64>,
+    pub(super) last_number: u64,
+}
+
+impl Lives {
+    /// Those of which something happened in the span, or that were open in it.
+    pub(super) fn of(history: &Store, span: Span) -> Result<Self, Error> {
+        let mut lives = Self::default();
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let (heads, next) = history.read(|reader| history::heads(reader, first))?;
+            for (number, head) in heads {
+                lives.last_number = lives.last_number.max(number);
+                let is_in_span = head.dedup_key.is_some()
+                    && (head.open
+                        || history
+                            .read(|reader| history::last_written(reader, number))?
+                            .is_some_and(|last| last >= span.since));
+                if is_in_span {
+                    lives.numbers.push_back(number);
+                }
+            }
+            from = next;
+        }
+        lives.advance(history, span)?;
+        Ok(lives)
+    }
+
+    fn advance(&mut self, history: &Store, span: Span) -> Result<(), Error> {
+        self.next = None;
+        while let Some(number) = self.numbers.pop_front() {
+            let mut entries = history.read(|reader| reader.entries(number, 1, u64::MAX))?;
+            entries.retain(|entry| entry.at <= span.until);
+            if !entries.is_empty() {
+                self.next = Some((number, entries));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The log of the next that opened before an instant.
+    pub(super) fn opened_before(
+        &mut self,
+        history: &Store,
+        span: Span,
+        before: Timestamp,
+    ) -> Result<Option<Vec<Entry>>, Error> {
+        let opened_at = self.opens_at();
+        if opened_at.is_none_or(|at| at >= before) {
+            return Ok(None);
+        }
+        let Some((number, entries)) = self.next.take() else {
+            return Ok(None);
+        };
+        self.advance(history, span)?;
+        self.know(number, &entries, span);
+        Ok(Some(entries))
+    }
+
+    /// When the next one opens.
+    pub(super) fn opens_at(&self) -> Option<Timestamp> {
+        let (_, entries) = self.next.as_ref()?;
+        entries.first().map(|first| first.at)
+    }
+
+    fn know(&mut self, number: u64, entries: &[Entry], span: Span) {
+        let Some(Event::Opened(opened)) = entries.first().map(|first| &first.event) else {
+            return;
+        };
+        let Some(dedup_key) = &opened.dedup_key else {
+            return;
+        };
+        let dedup_key: Arc<str> = dedup_key.as_str().into();
+        let acts = entries
+            .iter()
+            .filter(|entry| entry.at >= span.since && is_act(entry));
+        self.acts.extend(acts.map(|entry| {
+            let (by, event) = (entry.by.clone(), entry.event.clone());
+            ((entry.at, number, entry.seq), Act { by, event })
+        }));
+        self.by_key.insert(Arc::clone(&dedup_key), number);
+        self.by_number.insert(number, Live::of(entries, dedup_key));
+    }
+
+    pub(super) fn acts_at(&self) -> Option<Timestamp> {
+        self.acts.first_key_value().map(|((at, ..), _)| *at)
+    }
+
+    /// What somebody did next, with which incident: all of it that nothing came between.
+    pub(super) fn next_acts(&mut self, until: Timestamp) -> Option<(u64, Vec<Act>)> {
+        let (at, number, mut seq) = *self.acts.first_key_value()?.0;
+        if at > until {
+            return None;
+        }
+        let mut acts = Vec::new();
+        while let Some(act) = self.acts.remove(&(at, number, seq)) {
+            acts.push(act);
+            seq += 1;
+        }
+        Some((number, acts))
+    }
+}
+
+/// What no rule decides: that people did something, and that an incident was closed.
+fn is_act(entry: &Entry) -> bool {
+    match &entry.event {
+        Event::Closed => true,
+        Event::Opened(_)
+        | Event::AlertJoined { .. }
+        | Event::AlertFired { .. }
+        | Event::AlertRejudged { .. }
+        | Event::AlertResolved { .. }
+        | Event::AlertWentStale { .. }
+        | Event::Cleared { .. }
+        | Event::FiredAgain { .. }
+        | Event::FlappingBegan { .. }
+        | Event::FlappingEnded
+        | Event::StormGrew { .. }
+        | Event::StormEnded
+        | Event::TookOver { .. }
+        | Event::Recurred { .. }
+        | Event::PagingStarted { .. }
+        | Event::StepRan { .. }
+        | Event::StepReachedNobody { .. }
+        | Event::Exhausted { .. }
+        | Event::Paged { .. }
+        | Event::Told { .. }
+        | Event::Attempted { .. }
+        | Event::Hastened { .. }
+        | Event::PagesDropped { .. }
+        | Event::Muted { .. }
+        | Event::Unmuted
+        | Event::PagesMuted { .. }
+        | Event::ClockJumped { .. } => false,
+        _by_people => entry.by != WATCHKEEPER,
+    }
+}

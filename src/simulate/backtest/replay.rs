@@ -1,0 +1,846 @@
+//! The replay: transitions of alerts in their order, through the store's own transactions under the rules that are tried, by a clock
+//! that goes from one thing that is due to the next.
+
+use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
+use crate::domain::incident::event::WATCHKEEPER;
+use crate::domain::incident::{Entry, Event, Incident, Member};
+use crate::domain::severity::Profile;
+use crate::domain::silence::Silence;
+use crate::domain::time::Timestamp;
+use crate::simulate::backtest::past::{Act, Live, Lives, Survey, Words};
+use crate::simulate::backtest::sums::{Brief, Dictionary, Fired, Side, Span, brief};
+use crate::simulate::backtest::{Ended, Step};
+use crate::store::engine::Class;
+use crate::store::history::{self, Place};
+use crate::store::records::{Change, Seen, Transition};
+use crate::store::replay::{self, Touched};
+use crate::store::{Error, Failure, InForce, Store, Tx, unrefused};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who acknowledges and closes where nobody did.
+const ASSUMED: &str = "backtest";
+
+/// Alerts of one transaction in which no time passes.
+const TOGETHER_MAX: usize = 200;
+
+/// Alerts of an incident by which it is known again.
+const KNOWN_BY_MAX: usize = 16;
+
+/// So often rules are asked whether other intervals have begun.
+const MINUTE_MS: i64 = 60_000;
+
+/// Things done between two signs of life.
+const SIGN_EVERY: u32 = 512;
+
+/// What is taken to be done where nobody did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Assumed {
+    Acknowledge,
+    Close,
+}
+
+/// An alert of a transition, as it was.
+enum Told {
+    Fires(Box<Alert>),
+    Resolves,
+    GoesStale,
+}
+
+/// An alert of an incident that was open when the span began.
+struct Carried {
+    number: u64,
+    fired_at: Timestamp,
+    member: Member,
+    rule: Option<Arc<str>>,
+}
+
+type Members = BTreeMap<Fingerprint, Carried>;
+
+/// Where an alert stands after it fired.
+struct Stands {
+    fingerprint: Fingerprint,
+    counts: bool,
+    key: Option<String>,
+    alert: Option<Alert>,
+}
+
+/// What is needed of everything that happened.
+pub(super) struct Past<'p> {
+    pub(super) history: &'p Store,
+    pub(super) span: Span,
+    pub(super) survey: &'p mut Survey,
+    pub(super) dictionary: &'p mut Dictionary,
+    /// Is told of each incident that happened.
+    pub(super) happened: &'p mut dyn FnMut(&Brief, &mut Dictionary),
+    /// Is told of each transition that was replayed.
+    pub(super) goes_on: &'p mut dyn FnMut(Step) -> Result<(), Ended>,
+}
+
+/// History under some rules.
+pub(super) struct Replay<'p> {
+    past: Past<'p>,
+    store: Store,
+    in_force: InForce,
+    acknowledge_after: Duration,
+    at: Timestamp,
+    words: Words,
+    lives: Lives,
+    silences: VecDeque<Silence>,
+    /// The incident here that stands for one that happened.
+    pairs: BTreeMap<u64, u64>,
+    /// Until when people do something with one here.
+    done_until: BTreeMap<u64, Timestamp>,
+    pages: BTreeSet<(Timestamp, u64)>,
+    assumed: BTreeSet<(Timestamp, u64, Assumed)>,
+    closed: BTreeSet<(Timestamp, u64)>,
+    /// Alerts that fire and that no rule opened.
+    unopened: BTreeSet<Fingerprint>,
+    standing: String,
+    looks_at: Option<Timestamp>,
+    n_done: u64,
+    n_unsigned: u32,
+    /// Is told of each incident that would have been.
+    would: &'p mut dyn FnMut(&Brief),
+    side: Side,
+}
+
+impl<'p> Replay<'p> {
+    /// Everything from the beginning of the span to its end.
+    pub(super) fn run(
+        past: Past<'p>,
+        in_force: InForce,
+        acknowledge_after: Duration,
+        would: &'p mut dyn FnMut(&Brief),
+    ) -> Result<Side, Ended> {
+        let (history, span) = (past.history, past.span);
+        let lives = Lives::of(history, span)?;
+        let silences = history.read(|reader| history::silences(reader, span.since))?;
+        let mut silences: Vec<Silence> = silences
+            .into_iter()
+            .filter(|silence| silence.starts_at <= span.until)
+            .collect();
+        silences.sort_by(|one, other| (one.starts_at, &one.id).cmp(&(other.starts_at, &other.id)));
+        let mut replay = Self {
+            past,
+            store: replay::store(),
+            in_force,
+            acknowledge_after,
+            at: span.since,
+            words: Words::default(),
+            lives,
+            silences: silences.into(),
+            pairs: BTreeMap::new(),
+            done_until: BTreeMap::new(),
+            pages: BTreeSet::new(),
+            assumed: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            unopened: BTreeSet::new(),
+            standing: String::new(),
+            looks_at: None,
+            n_done: 0,
+            n_unsigned: 0,
+            would,
+            side: Side::default(),
+        };
+        replay.begin()?;
+        let mut place: Option<Place> = Some(history::transitions_from(span.since));
+        while let Some(from) = place {
+            let (some, next) =
+                history.read(|reader| history::transitions(reader, &from, span.until))?;
+            replay.page(&some)?;
+            place = next;
+        }
+        replay.advance(span.until)?;
+        replay.end()
+    }
+
+    // ---- the beginning and the end ----
+
+    /// As things stood when the span began.
+    fn begin(&mut self) -> Result<(), Ended> {
+        let (history, span) = (self.past.history, self.past.span);
+        let overrides = history.read(history::overrides)?;
+        let last = self.lives.last_number;
+        self.transact(move |tx, its, _now| replay::begin(tx, last, &overrides, its))?;
+        // What mutes is there before what is muted.
+        self.silences_begin()?;
+        self.do_due()?;
+        let mut members = Members::new();
+        while let Some(mut entries) = self.lives.opened_before(history, span, span.since)? {
+            self.tell_happened(&entries);
+            entries.retain(|entry| entry.at < span.since);
+            if let Some(incident) = Incident::replay(&entries) {
+                self.carry(incident, entries, &mut members)?;
+            }
+            self.sign()?;
+        }
+        let seeded = self.carry_alerts(&members)?;
+        let lasted = self.past.survey.alerts.iter();
+        let lasted =
+            lasted.filter(|(fingerprint, known)| known.lasted && !seeded.contains(fingerprint));
+        let mut lasted: Vec<Fingerprint> = lasted.map(|(fingerprint, _)| *fingerprint).collect();
+        let mut place = None;
+        loop {
+            let (some, next) =
+                history.read(|reader| history::lasting(reader, place.as_ref(), span.since))?;
+            let known = &self.past.survey.alerts;
+            lasted.extend(some.into_iter().filter(|fingerprint| {
+                !known.contains_key(fingerprint) && !seeded.contains(fingerprint)
+            }));
+            self.sign()?;
+            match next {
+                Some(next) => place = Some(next),
+                None => break,
+            }
+        }
+        for some in lasted.chunks(TOGETHER_MAX) {
+            let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
+            let told = known.into_iter().map(|(fingerprint, alert)| {
+                let alert = self.words.then(self.past.survey, fingerprint, alert);
+                (fingerprint, false, Told::Fires(Box::new(alert)))
+            });
+            let told: Vec<_> = told.collect();
+            self.tell(told)?;
+            self.do_due()?;
+        }
+        Ok(())
+    }
+
+    /// Takes over an incident as it was, and notes its alerts: one that several had is of the one that it last fired in.
+    fn carry(
+        &mut self,
+        incident: Incident,
+        entries: Vec<Entry>,
+        members: &mut Members,
+    ) -> Result<(), Ended> {
+        let rule = incident.opened.rule.as_deref().map(Arc::from);
+        for entry in &entries {
+            let (Event::AlertJoined { fingerprint, .. } | Event::AlertFired { fingerprint, .. }) =
+                &entry.event
+            else {
+                continue;
+            };
+            let is_later = members
+                .get(fingerprint)
+                .is_none_or(|known| known.fired_at <= entry.at);
+            if let (true, Some(member)) = (is_later, incident.members.get(*fingerprint)) {
+                let carried = Carried {
+                    number: incident.number(),
+                    fired_at: entry.at,
+                    member,
+                    rule: Option::clone(&rule),
+                };
+                members.insert(*fingerprint, carried);
+            }
+        }
+        self.pair(incident.number(), incident.number());
+        self.transact(move |tx, _its, _now| {
+            replay::adopt(tx, incident, entries);
+            Ok(())
+        })
+    }
+
+    /// Takes over the alerts of those. Returns which of them fire or are stale.
+    fn carry_alerts(&mut self, members: &Members) -> Result<BTreeSet<Fingerprint>, Ended> {
+        let history = self.past.history;
+        let all: Vec<Fingerprint> = members.keys().copied().collect();
+        let mut seeded = BTreeSet::new();
+        for some in all.chunks(TOGETHER_MAX) {
+            let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
+            let mut alerts: Vec<(Fingerprint, Alert)> = Vec::new();
+            for (fingerprint, alert) in known {
+                let Some(carried) = members.get(&fingerprint) else {
+                    continue;
+                };
+                let alert = self.words.then(self.past.survey, fingerprint, alert);
+                let rule = match alert.incident == Some(carried.number) {
+                    true => alert.rule.clone(),
+                    false => carried.rule.as_deref().map(str::to_owned),
+                };
+                let status = match carried.member {
+                    Member::Firing => Status::Firing,
+                    Member::Stale => Status::Stale,
+                    Member::Resolved => Status::Resolved,
+                };
+                if status != Status::Resolved {
+                    seeded.insert(fingerprint);
+                }
+                let alert = Alert {
+                    status,
+                    rule,
+                    changed_at: self.at,
+                    incident: Some(carried.number),
+                    routed: Routed::Open,
+                    pending_key: None,
+                    watch: None,
+                    judged_by: None,
+                    held_by: None,
+                    ..alert
+                };
+                alerts.push((fingerprint, alert));
+            }
+            self.transact(move |tx, its, now| {
+                alerts
+                    .iter()
+                    .try_for_each(|(of, alert)| replay::put_alert(tx, *of, alert, its, now))
+            })?;
+        }
+        Ok(seeded)
+    }
+
+    /// Incidents that are not gone yet are told of as they are.
+    fn end(mut self) -> Result<Side, Ended> {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let (heads, next) = self.store.read(|reader| history::heads(reader, first))?;
+            for (number, _) in heads {
+                self.tell_would(number)?;
+            }
+            from = next;
+        }
+        Ok(self.side)
+    }
+
+    // ---- what alerts said ----
+
+    fn page(&mut self, some: &[(Timestamp, Transition)]) -> Result<(), Ended> {
+        let said = some
+            .iter()
+            .filter(|(_, transition)| matches!(transition.change, Change::Fired | Change::Changed));
+        let said = said.map(|(_, transition)| transition.fingerprint);
+        let known = self
+            .past
+            .history
+            .read(|reader| history::alerts(reader, said))?;
+        for group in some.chunk_by(|(one, _), (next, _)| one == next) {
+            let Some((at, _)) = group.first() else {
+                continue;
+            };
+            self.advance(*at)?;
+            for some in group.chunks(TOGETHER_MAX) {
+                let told: Vec<(Fingerprint, bool, Told)> = some
+                    .iter()
+                    .filter_map(|(_, transition)| self.told(transition, &known))
+                    .collect();
+                self.tell(told)?;
+            }
+            self.n_done += u64::try_from(group.len()).unwrap_or(u64::MAX);
+        }
+        self.sign()
+    }
+
+    /// What a transition says; nothing where it follows from rules.
+    fn told(
+        &mut self,
+        transition: &Transition,
+        known: &BTreeMap<Fingerprint, Alert>,
+    ) -> Option<(Fingerprint, bool, Told)> {
+        let fingerprint = transition.fingerprint;
+        if let Some(of) = self.past.survey.alerts.get_mut(&fingerprint) {
+            of.live = transition.incident.or(of.live);
+        }
+        let told = match transition.change {
+            Change::Resolved => Told::Resolves,
+            Change::Stale => Told::GoesStale,
+            // That it waited long enough, or that nothing inhibits it any more, follows again, or does not.
+            Change::Changed if transition.reworded.is_none() => return None,
+            Change::Fired | Change::Changed => {
+                let alert = known.get(&fingerprint)?.clone();
+                let survey = &*self.past.survey;
+                let alert = match &transition.reworded {
+                    None => self.words.then(survey, fingerprint, alert),
+                    Some(reworded) => self.words.reworded(survey, fingerprint, alert, reworded),
+                };
+                let of = |name: &str| alert.attributes.get(name).map(str::to_owned);
+                Told::Fires(Box::new(Alert {
+                    source: of("source").unwrap_or_else(|| transition.source.clone()),
+                    kind: of("kind").unwrap_or_else(|| alert.kind.clone()),
+                    outcome: transition.outcome,
+                    starts_at: transition.starts_at.unwrap_or(self.at),
+                    ..alert
+                }))
+            }
+        };
+        Some((fingerprint, transition.change == Change::Fired, told))
+    }
+
+    fn tell(&mut self, told: Vec<(Fingerprint, bool, Told)>) -> Result<(), Ended> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        let stands = self.transact(move |tx, its, now| {
+            let mut stands: Vec<Stands> = Vec::with_capacity(told.len());
+            for (fingerprint, counts, told) in causes_first(tx, told, its)? {
+                match told {
+                    Told::Resolves => replay::resolves(tx, fingerprint, its, now)?,
+                    Told::GoesStale => replay::goes_stale(tx, fingerprint, its, now)?,
+                    Told::Fires(alert) => {
+                        replay::fires(tx, &alert, fingerprint, its, now)?;
+                        stands.push(stands_of(tx, fingerprint, counts)?);
+                        continue;
+                    }
+                }
+                stands.push(Stands {
+                    fingerprint,
+                    counts: false,
+                    key: None,
+                    alert: None,
+                });
+            }
+            Ok(stands)
+        })?;
+        for stands in stands {
+            self.note(&stands);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, stands: &Stands) {
+        let is_unopened = stands
+            .alert
+            .as_ref()
+            .is_some_and(|alert| alert.judged_by.is_some() && alert.status == Status::Firing);
+        match is_unopened {
+            true => self.unopened.insert(stands.fingerprint),
+            false => self.unopened.remove(&stands.fingerprint),
+        };
+        if let Some(key) = &stands.key {
+            let key = self.past.dictionary.keys.number(key);
+            self.side.of.insert(stands.fingerprint, key);
+        }
+        if stands.counts {
+            count(&mut self.side.fired, stands.alert.as_ref());
+        }
+    }
+
+    // ---- what is due ----
+
+    /// Brings the time to `to`, stopping wherever something is due.
+    fn advance(&mut self, to: Timestamp) -> Result<(), Ended> {
+        loop {
+            self.do_due()?;
+            let next = self.next_due()?;
+            let Some(next) = next.filter(|next| *next <= to) else {
+                break;
+            };
+            self.at = self.at.max(next);
+            self.do_due()?;
+            self.do_others()?;
+            self.n_unsigned += 1;
+            if self.n_unsigned >= SIGN_EVERY {
+                self.sign()?;
+            }
+        }
+        self.at = self.at.max(to);
+        self.do_due()
+    }
+
+    fn next_due(&mut self) -> Result<Option<Timestamp>, Ended> {
+        self.looks_at = match self.in_force.rules.has_intervals() && !self.unopened.is_empty() {
+            true => self.looks_at.or_else(|| Some(next_minute(self.at))),
+            false => None,
+        };
+        let all = [
+            self.store.read(replay::next_due)?,
+            self.lives.opens_at(),
+            self.lives.acts_at(),
+            self.silences.front().map(|silence| silence.starts_at),
+            self.pages.first().map(|(at, _)| *at),
+            self.assumed.first().map(|(at, ..)| *at),
+            self.closed.first().map(|(at, _)| *at),
+            self.looks_at,
+        ];
+        Ok(all.into_iter().flatten().min())
+    }
+
+    /// What is due in the store, until nothing is.
+    fn do_due(&mut self) -> Result<(), Ended> {
+        loop {
+            let due = self.store.read(replay::next_due)?;
+            if due.is_none_or(|due| due > self.at) {
+                return Ok(());
+            }
+            self.transact(replay::do_due)?;
+        }
+    }
+
+    /// What is due beside the store: silences, people, what is taken for granted, intervals.
+    fn do_others(&mut self) -> Result<(), Ended> {
+        let now = self.at;
+        self.silences_begin()?;
+        while let Some((_, number)) = first_until(&mut self.pages, |(at, _)| *at <= now) {
+            self.transact(move |tx, its, now| replay::look(tx, number, its, now))?;
+            self.do_due()?;
+        }
+        let (history, span) = (self.past.history, self.past.span);
+        while let Some(entries) = self.lives.opened_before(history, span, now.shifted(1))? {
+            self.tell_happened(&entries);
+        }
+        while let Some((number, acts)) = self.lives.next_acts(now) {
+            self.act(number, acts)?;
+            self.do_due()?;
+        }
+        while let Some((_, number, assumed)) = first_until(&mut self.assumed, |(at, ..)| *at <= now)
+        {
+            if self.assume(number, assumed)? {
+                self.do_due()?;
+            }
+        }
+        while let Some((_, number)) = first_until(&mut self.closed, |(at, _)| *at <= now) {
+            self.forget(number)?;
+        }
+        if self.looks_at.is_some_and(|at| at <= now) {
+            self.looks_at = None;
+            self.judge_again()?;
+        }
+        Ok(())
+    }
+
+    fn silences_begin(&mut self) -> Result<(), Ended> {
+        let now = self.at;
+        while let Some(silence) = self
+            .silences
+            .pop_front_if(|silence| silence.starts_at <= now)
+        {
+            self.transact(move |tx, _its, now| replay::silence(tx, &silence, now))?;
+            self.do_due()?;
+        }
+        Ok(())
+    }
+
+    /// Other intervals may have begun: what no rule opened is heard again by its sender, and judged anew.
+    fn judge_again(&mut self) -> Result<(), Ended> {
+        let standing = self.in_force.rules.standing(self.at);
+        if standing == self.standing {
+            return Ok(());
+        }
+        self.standing = standing;
+        let unopened: Vec<Fingerprint> = self.unopened.iter().copied().collect();
+        for some in unopened.chunks(TOGETHER_MAX) {
+            let mut told = Vec::new();
+            for fingerprint in some {
+                if self.is_heard_after(*fingerprint)?
+                    && let Some(alert) = self.store.read(|reader| reader.alert(*fingerprint))?
+                {
+                    told.push((*fingerprint, false, Told::Fires(Box::new(alert))));
+                }
+            }
+            self.tell(told)?;
+            self.do_due()?;
+        }
+        Ok(())
+    }
+
+    fn is_heard_after(&self, fingerprint: Fingerprint) -> Result<bool, Ended> {
+        let now = self.at;
+        let last = self.past.history.read(|reader| {
+            let seen = reader.seen(fingerprint)?;
+            let alert = reader.alert(fingerprint)?;
+            let first = alert.as_ref().map(Seen::first_of);
+            Ok(seen.or(first).map(|seen| seen.last_at))
+        })?;
+        Ok(last.is_some_and(|last| last >= now))
+    }
+
+    // ---- what people did ----
+
+    /// Does with the incident that stands for another what was done with that.
+    fn act(&mut self, live: u64, acts: Vec<Act>) -> Result<(), Ended> {
+        let Some(number) = self.counterpart(live)? else {
+            return Ok(());
+        };
+        self.pair(live, number);
+        self.transact(move |tx, _its, now| {
+            for Act { by, event } in acts {
+                let applies = tx.with(number, |incident| match &event {
+                    Event::Reopened { .. } => !incident.is_open(),
+                    // A light one is closed by its own verification.
+                    Event::Closed => {
+                        let is_own = by == WATCHKEEPER && incident.profile == Profile::Light;
+                        incident.is_open() && incident.is_clear() && !is_own
+                    }
+                    _other => incident.is_open(),
+                })?;
+                if applies == Some(true) {
+                    replay::happens(tx, number, event, &by, now)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn pair(&mut self, live: u64, number: u64) {
+        self.pairs.insert(live, number);
+        let last = self.lives.by_number.get(&live);
+        if let Some(last) = last.and_then(|live| live.last_act_at) {
+            let until = self.done_until.entry(number).or_insert(last);
+            *until = last.max(*until);
+        }
+    }
+
+    /// The incident that stands for one that happened: the same, that of its key, or one with its alerts.
+    fn counterpart(&self, live: u64) -> Result<Option<u64>, Error> {
+        let Some(of) = self.lives.by_number.get(&live) else {
+            return Ok(None);
+        };
+        self.store.read(|reader| {
+            if let Some(number) = self.pairs.get(&live)
+                && reader.head(*number)?.is_some()
+            {
+                return Ok(Some(*number));
+            }
+            if reader.head(live)?.is_some() {
+                return Ok(Some(live));
+            }
+            if let Some(holder) = reader.holder(&of.dedup_key)? {
+                return Ok(Some(holder.incident));
+            }
+            for fingerprint in &of.joined {
+                let alert = reader.alert(*fingerprint)?;
+                if let Some(number) = alert.and_then(|alert| alert.incident)
+                    && reader.head(number)?.is_some_and(|head| head.open)
+                {
+                    return Ok(Some(number));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Until when one of the incidents that this one stands for is so: of each whether it is, and when that changes. None where none is;
+    /// where none ever changes, there is no instant.
+    fn until(
+        &self,
+        incident: &Incident,
+        is_so: impl Fn(&Live) -> Option<Option<Timestamp>>,
+    ) -> Option<Option<Timestamp>> {
+        let own = std::iter::once(incident.number());
+        let by_key = incident.opened.dedup_key.as_deref();
+        let by_key = by_key.and_then(|key| self.lives.by_key.get(key).copied());
+        let members = incident.members.after(None, KNOWN_BY_MAX);
+        let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(&of)?.live);
+        let so: Vec<Option<Timestamp>> = own
+            .chain(by_key)
+            .chain(by_alert)
+            .filter_map(|number| self.lives.by_number.get(&number))
+            .filter_map(is_so)
+            .collect();
+        (!so.is_empty()).then(|| so.into_iter().flatten().min())
+    }
+
+    /// Whether anything was done.
+    fn assume(&mut self, number: u64, assumed: Assumed) -> Result<bool, Ended> {
+        let Some(incident) = self.store.read(|reader| reader.incident(number))? else {
+            return Ok(false);
+        };
+        let now = self.at;
+        let (is_asked, left, event) = match assumed {
+            Assumed::Acknowledge => (
+                incident.acknowledged.is_none() && !incident.is_clear() && incident.urgency.pages(),
+                self.until(&incident, |live| {
+                    live.waited(now).then(|| live.waits_until(now))
+                }),
+                Event::Acknowledged,
+            ),
+            Assumed::Close => (
+                incident.is_clear() && incident.profile == Profile::Full,
+                self.until(&incident, |live| {
+                    live.is_open(now).then_some(live.closed_at)
+                }),
+                Event::Closed,
+            ),
+        };
+        if !incident.is_open() || !is_asked {
+            return Ok(false);
+        }
+        // Nobody had done it by then; it is asked again once somebody has.
+        if let Some(until) = left {
+            let again = until.map(|at| (at.max(now).shifted(1), number, assumed));
+            self.assumed.extend(again);
+            return Ok(false);
+        }
+        if assumed == Assumed::Close {
+            let clear_for = incident
+                .clear_since
+                .map_or(Duration::ZERO, |at| now.since(at));
+            if clear_for < window_of(&incident, &self.in_force) {
+                return Ok(false);
+            }
+        }
+        self.transact(move |tx, _its, now| replay::happens(tx, number, event, ASSUMED, now))?;
+        Ok(true)
+    }
+
+    // ---- one transaction ----
+
+    fn transact<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Tx<'_, '_>, &InForce, Timestamp) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Ended> {
+        let (its, now) = (self.in_force.clone(), self.at);
+        let done: Result<(T, Vec<Touched>), Failure<Infallible>> =
+            self.store.transact_blocking(Class::Engine, move |tx| {
+                let done = work(tx, &its, now)?;
+                replay::deliver(tx, &its, now)?;
+                Ok((done, replay::touched(tx, &its)))
+            });
+        let (done, touched) = unrefused(done)?;
+        for touched in &touched {
+            self.follow(touched);
+        }
+        Ok(done)
+    }
+
+    fn follow(&mut self, of: &Touched) {
+        let (now, number) = (self.at, of.number);
+        if let Some(at) = of.page_at.filter(|at| *at > now) {
+            self.pages.insert((at, number));
+        }
+        if of.paged && of.is_open && !of.is_acknowledged {
+            let at = now.plus(self.acknowledge_after);
+            self.assumed.insert((at, number, Assumed::Acknowledge));
+        }
+        if let (Some(since), Profile::Full, true) = (of.clear_since, of.profile, of.is_open) {
+            let at = since.plus(of.window).max(now.shifted(1));
+            self.assumed.insert((at, number, Assumed::Close));
+        }
+        if let Some(closed) = of.closed_at {
+            let at = closed.plus(of.reopen_within).max(now).shifted(1);
+            self.closed.insert((at, number));
+        }
+    }
+
+    // ---- telling ----
+
+    fn tell_happened(&mut self, entries: &[Entry]) {
+        if let Some(brief) = brief(entries, self.past.span) {
+            (self.past.happened)(&brief, self.past.dictionary);
+        }
+    }
+
+    fn tell_would(&mut self, number: u64) -> Result<(), Ended> {
+        let entries = self
+            .store
+            .read(|reader| reader.entries(number, 1, u64::MAX))?;
+        if let Some(brief) = brief(&entries, self.past.span) {
+            self.side.add(&brief, self.past.dictionary);
+            (self.would)(&brief);
+        }
+        Ok(())
+    }
+
+    /// One that closed so long ago that it cannot reopen is told of, and is gone.
+    fn forget(&mut self, number: u64) -> Result<(), Ended> {
+        let incident = self.store.read(|reader| reader.incident(number))?;
+        let Some(incident) = incident else {
+            return Ok(());
+        };
+        let is_gone = incident
+            .closed_at
+            .is_some_and(|at| self.at.since(at) >= incident.reopen_within());
+        // People can reopen what alerts cannot.
+        if let Some(until) = self
+            .done_until
+            .get(&number)
+            .filter(|until| **until > self.at)
+        {
+            self.closed.insert((until.shifted(1), number));
+            return Ok(());
+        }
+        if is_gone {
+            self.done_until.remove(&number);
+            self.tell_would(number)?;
+            let incident = Arc::clone(&incident);
+            self.transact(move |tx, _its, _now| replay::forget(tx, &incident))?;
+        }
+        Ok(())
+    }
+
+    fn sign(&mut self) -> Result<(), Ended> {
+        self.n_unsigned = 0;
+        (self.past.goes_on)(Step::Replayed(self.n_done))
+    }
+}
+
+/// As reports are taken: what may inhibit comes before what it may inhibit.
+fn causes_first(
+    tx: &Tx<'_, '_>,
+    told: Vec<(Fingerprint, bool, Told)>,
+    in_force: &InForce,
+) -> Result<Vec<(Fingerprint, bool, Told)>, Error> {
+    if in_force.rules.inhibitions.is_empty() || told.len() < 2 {
+        return Ok(told);
+    }
+    let mut ranked = Vec::with_capacity(told.len());
+    for told in told {
+        let rank = match &told.2 {
+            Told::Fires(alert) => replay::rank(alert, in_force),
+            Told::Resolves | Told::GoesStale => {
+                let alert = tx.read().alert(told.0)?;
+                alert.map_or((true, false), |alert| replay::rank(&alert, in_force))
+            }
+        };
+        ranked.push((rank, told));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    Ok(ranked.into_iter().map(|(_, told)| told).collect())
+}
+
+fn stands_of(tx: &Tx<'_, '_>, fingerprint: Fingerprint, counts: bool) -> Result<Stands, Error> {
+    let alert = tx.read().alert(fingerprint)?;
+    let key = match &alert {
+        Some(alert) if alert.pending_key.is_some() => alert.pending_key.clone(),
+        Some(alert) => match alert.incident {
+            Some(number) => tx
+                .with(number, |incident| incident.opened.dedup_key.clone())?
+                .flatten(),
+            None => None,
+        },
+        None => None,
+    };
+    Ok(Stands {
+        fingerprint,
+        counts,
+        key,
+        alert,
+    })
+}
+
+fn count(fired: &mut Fired, alert: Option<&Alert>) {
+    let Some(alert) = alert else {
+        fired.dropped += 1;
+        return;
+    };
+    match alert.routed {
+        Routed::Record => fired.recorded += 1,
+        Routed::Unrouted => fired.unrouted += 1,
+        Routed::Open if alert.held_by.is_some() => fired.inhibited += 1,
+        Routed::Open => fired.joined += 1,
+    }
+}
+
+fn window_of(incident: &Incident, in_force: &InForce) -> Duration {
+    match &incident.opened.verification {
+        Some(plan) => plan.window,
+        None => {
+            let processes = &in_force.book.processes;
+            processes.of(incident.severity).verification.window
+        }
+    }
+}
+
+fn next_minute(at: Timestamp) -> Timestamp {
+    let minutes = at.as_millis().div_euclid(MINUTE_MS);
+    Timestamp::from_millis(minutes.saturating_add(1).saturating_mul(MINUTE_MS))
+}
+
+/// Takes the first away, where it is due.
+fn first_until<T: Ord>(all: &mut BTreeSet<T>, is_due: impl Fn(&T) -> bool) -> Option<T> {
+    match all.first() {
+        Some(first) if is_due(first) => all.pop_first(),
+        Some(_) | None => None,
+    }
+}

@@ -1,0 +1,311 @@
+//! What judging history again asks of a store beside what live reports ask of it. The store is one of its own, in memory: it holds
+//! what is live at the instant that history has come to, and no more.
+
+use crate::domain::alert::{Alert, Fingerprint, Status};
+use crate::domain::incident::event::{AttemptOutcome, Cause, Event, WATCHKEEPER};
+use crate::domain::incident::{Command, Entry, Incident, Resolution};
+use crate::domain::schedule::Override;
+use crate::domain::severity::Profile;
+use crate::domain::silence::Silence;
+use crate::domain::time::Timestamp;
+use crate::store::engine::Order;
+use crate::store::error::Error;
+use crate::store::joining::{resolve, sides_of};
+use crate::store::memory::MemoryEngine;
+use crate::store::read::Reader;
+use crate::store::report::fires_as_then;
+use crate::store::tx::{Counter, Tx};
+use crate::store::watch::go_stale;
+use crate::store::{InForce, Store, keys, lists, muting, pending, silences};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often pages that follow from pages are delivered at one instant.
+const DELIVERIES_MAX: usize = 100;
+
+/// Incidents of one look at what is due.
+const DUE_AT_ONCE: usize = 256;
+
+/// An empty store that keeps what a replay reads again.
+pub fn store() -> Store {
+    Store::new(Arc::new(MemoryEngine::forgetting(keys::NOT_REPLAYED)))
+}
+
+/// Begins with numbers of incidents after `last`, these exceptions of schedules, and the inhibitions that are in force.
+pub fn begin(
+    tx: &mut Tx<'_, '_>,
+    last: u64,
+    overrides: &[(String, Override)],
+    in_force: &InForce,
+) -> Result<(), Error> {
+    tx.put(keys::meta(Counter::Incident.name()), &last);
+    for (schedule, of) in overrides {
+        tx.put_override(schedule, of);
+    }
+    let last = overrides.iter().map(|(_, of)| of.id).max().unwrap_or(0);
+    tx.put(keys::meta(Counter::Override.name()), &last);
+    crate::store::unrefused(muting::arm(tx, &in_force.rules))
+}
+
+/// Takes over an incident as it was.
+pub fn adopt(tx: &mut Tx<'_, '_>, incident: Incident, entries: Vec<Entry>) {
+    tx.adopt(incident, entries);
+}
+
+/// Takes over an alert as it was.
+pub fn put_alert(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    alert: &Alert,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    tx.put_alert(fingerprint, None, alert, None, now)?;
+    tx.follow_inhibitions(in_force)
+}
+
+/// An alert fires, or says something else while it does.
+pub fn fires(
+    tx: &mut Tx<'_, '_>,
+    then: &Alert,
+    fingerprint: Fingerprint,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    fires_as_then(tx, then, fingerprint, in_force, now)
+}
+
+/// Where an alert stands among those of its report, the first first.
+pub fn rank(alert: &Alert, in_force: &InForce) -> (bool, bool) {
+    let sides = sides_of(alert);
+    let inhibitions = &in_force.rules.inhibitions;
+    let is_cause = inhibitions.iter().any(|of| of.is_cause(sides));
+    let is_effect = inhibitions.iter().any(|of| of.is_effect(sides));
+    (!is_cause, is_effect)
+}
+
+/// An alert is resolved; nothing where it does not fire. It is forgotten where no open incident has it.
+pub fn resolves(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(before) = tx.read().alert(fingerprint)? else {
+        return Ok(());
+    };
+    if before.status != Status::Resolved {
+        let said = Resolution::Said;
+        resolve(
+            tx,
+            fingerprint,
+            &before,
+            None,
+            said,
+            WATCHKEEPER,
+            in_force,
+            now,
+        )?;
+    }
+    let is_kept = match before.incident {
+        Some(number) => tx.is_open(number)?,
+        None => false,
+    };
+    if !is_kept {
+        tx.follow_inhibitions(in_force)?;
+        tx.remove(keys::alert(fingerprint));
+    }
+    Ok(())
+}
+
+/// An alert that fires was not heard of for long.
+pub fn goes_stale(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match tx.read().alert(fingerprint)? {
+        Some(before) if before.status == Status::Firing => {
+            let why = "not heard of for long";
+            go_stale(tx, fingerprint, &before, why, in_force, now)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A silence begins.
+pub fn silence(tx: &mut Tx<'_, '_>, silence: &Silence, now: Timestamp) -> Result<(), Error> {
+    silences::put(tx, None, silence, now)
+}
+
+/// Something happens to an incident that no rule decides. One that is opened again has its key again.
+pub fn happens(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    event: Event,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if matches!(event, Event::Reopened { .. }) {
+        let key = tx.with(number, |incident| incident.opened.dedup_key.clone())?;
+        if let Some(key) = key.flatten() {
+            tx.put_holder(&key, number, None);
+        }
+    }
+    tx.impose(number, event, by, now)
+}
+
+/// When something is due without anybody saying anything.
+pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
+    let all = [
+        lists::next_due(reader)?,
+        pending::next_due(reader)?,
+        muting::next_due(reader)?,
+        muting::has_upkeep(reader)?.then_some(Timestamp::EPOCH),
+    ];
+    Ok(all.into_iter().flatten().min())
+}
+
+/// Does some of what is due, in the order in which the engine does it.
+pub fn do_due(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+    let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    if is_due(pending::next_due(&tx.read())?) {
+        return crate::store::unrefused(pending::mature(tx, in_force, now).map(drop));
+    }
+    if muting::has_upkeep(&tx.read())? {
+        return crate::store::unrefused(muting::keep_up(tx, in_force));
+    }
+    if is_due(muting::next_due(&tx.read())?) {
+        return crate::store::unrefused(muting::look(tx, in_force, now));
+    }
+    for number in lists::due_incidents(&tx.read(), now, DUE_AT_ONCE)? {
+        let _refused = tx.command(number, &Command::Look, WATCHKEEPER, in_force, now)?;
+    }
+    tx.settle(in_force, now)
+}
+
+/// Delivers pages that are due of incidents that are worked on, whatever their channels.
+pub fn deliver(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+    for _ in 0..DELIVERIES_MAX {
+        tx.settle(in_force, now)?;
+        let due = tx.worked_on().flat_map(|(number, incident, _)| {
+            let held = incident.clears_at().is_some();
+            let is_due = move |escalates: bool, at: Timestamp| at <= now && !(escalates && held);
+            incident.paging.unfinished().filter_map(move |live| {
+                let issue = &live.issue;
+                let escalates = matches!(issue.cause, Cause::Step | Cause::Exhaustion);
+                is_due(escalates, issue.due_at).then_some((number, issue.serial))
+            })
+        });
+        let due: Vec<(u64, u32)> = due.collect();
+        if due.is_empty() {
+            break;
+        }
+        for (number, serial) in due {
+            let delivered = Command::Attempted {
+                serial,
+                attempt: 1,
+                outcome: AttemptOutcome::Delivered,
+                detail: String::new(),
+            };
+            let _refused = tx.command(number, &delivered, WATCHKEEPER, in_force, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// An incident is looked at, so that what is due of its pages is delivered.
+pub fn look(
+    tx: &mut Tx<'_, '_>,
+    number: u64,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let _refused = tx.command(number, &Command::Look, WATCHKEEPER, in_force, now)?;
+    Ok(())
+}
+
+/// How an incident stands after a transaction that worked on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    pub number: u64,
+    /// A step or an exhaustion called somebody.
+    pub paged: bool,
+    pub is_open: bool,
+    pub is_acknowledged: bool,
+    pub profile: Profile,
+    pub clear_since: Option<Timestamp>,
+    pub closed_at: Option<Timestamp>,
+    pub reopen_within: Duration,
+    /// How long it must have been clear before it is closed.
+    pub window: Duration,
+    /// When the next of its pages is to be delivered.
+    pub page_at: Option<Timestamp>,
+}
+
+/// How the incidents stand that a transaction worked on.
+pub fn touched(tx: &Tx<'_, '_>, in_force: &InForce) -> Vec<Touched> {
+    let processes = &in_force.book.processes;
+    let of = |(number, incident, entries): (u64, &Incident, &[Entry])| {
+        let plan = incident.opened.verification.as_ref();
+        let window = plan.map_or_else(
+            || processes.of(incident.severity).verification.window,
+            |plan| plan.window,
+        );
+        let is_held = incident.clears_at().is_some();
+        let unfinished = incident.paging.unfinished().map(|live| live.issue.due_at);
+        Touched {
+            number,
+            paged: entries.iter().any(|entry| pages_somebody(&entry.event)),
+            is_open: incident.is_open(),
+            is_acknowledged: incident.acknowledged.is_some(),
+            profile: incident.profile,
+            clear_since: incident.clear_since,
+            closed_at: incident.closed_at,
+            reopen_within: incident.reopen_within(),
+            window,
+            page_at: unfinished.min().filter(|_| !is_held),
+        }
+    };
+    tx.worked_on().map(of).collect()
+}
+
+fn pages_somebody(event: &Event) -> bool {
+    match event {
+        Event::StepRan { pages, .. } | Event::Exhausted { pages, .. } => !pages.is_empty(),
+        _other => false,
+    }
+}
+
+/// Removes an incident that nothing can ask for any more, with the alerts that were its last.
+pub fn forget(tx: &mut Tx<'_, '_>, incident: &Incident) -> Result<(), Error> {
+    let number = incident.number();
+    for (fingerprint, _) in incident.members.after(None, usize::MAX) {
+        let is_its = tx.read().alert(fingerprint)?.is_some_and(|alert| {
+            alert.status == Status::Resolved && alert.incident == Some(number)
+        });
+        if is_its {
+            tx.remove(keys::alert(fingerprint));
+        }
+    }
+    let mut log = Vec::new();
+    tx.read().scan_keys(
+        &keys::event(number, 0),
+        &keys::event(number, u64::MAX),
+        Order::Forward,
+        &mut |key| {
+            log.push(key.into());
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    log.into_iter().for_each(|key| tx.remove(key));
+    if let Some(dedup_key) = &incident.opened.dedup_key
+        && tx.read().holder(dedup_key)?.map(|holder| holder.incident) == Some(number)
+    {
+        tx.remove(keys::dedup(dedup_key));
+    }
+    tx.remove(keys::head(number));
+    Ok(())
+}
