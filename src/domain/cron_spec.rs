@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No clock is put back or forward by more than a day.
@@ -86,12 +87,12 @@ const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// When something recurs.
+/// When something recurs. Copies share it: every incident that is worked on has its plan with it.
 #[derive(Clone)]
 pub struct CronSpec {
-    text: String,
+    text: Arc<str>,
     /// Evaluated on local time; their union counts. Two where both day fields are restricted, for then either fits.
-    schedules: Vec<Schedule>,
+    schedules: Arc<[Schedule]>,
     /// Its hour field names one hour: it runs once a day, whatever the clock does.
     once_a_day: bool,
 }
@@ -159,8 +160,8 @@ impl CronSpec {
             (false, false) => vec![schedule("*", "*")?],
         };
         let spec = Self {
-            text: text.trim().to_owned(),
-            schedules,
+            text: text.trim().into(),
+            schedules: schedules.into(),
             once_a_day: hour.set.len() == 1,
         };
         match spec.next_local(DateTime::UNIX_EPOCH.naive_utc()) {

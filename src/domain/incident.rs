@@ -107,7 +107,7 @@ pub struct Incident {
     systemic_from: usize,
     pub verification: Option<Verification>,
     /// Windows that a recurrence ended.
-    pub failed_windows: Vec<Verification>,
+    pub failed_windows: Vec<Arc<Verification>>,
     pub recurrences: u32,
     pub closed_at: Option<Timestamp>,
 }

@@ -6,6 +6,7 @@ use crate::domain::incident::{Acknowledgement, Given, Incident, Member, Status, 
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity};
 use crate::domain::time::Timestamp;
+use std::sync::Arc;
 
 impl Incident {
     pub(super) fn apply(&mut self, entry: &Entry) {
@@ -296,7 +297,7 @@ impl Incident {
         self.systemic_from = self.actions.len();
         if let Some(mut failed) = self.verification.take() {
             failed.failed = true;
-            self.failed_windows.push(failed);
+            self.failed_windows.push(Arc::new(failed));
         }
     }
 

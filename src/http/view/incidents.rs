@@ -302,7 +302,11 @@ pub fn incident(incident: &incident::Incident, received: u64, now: Timestamp) ->
         recurrence_of: opened.recurrence_of,
         recurrences: incident.recurrences,
         verification: incident.verification.as_ref().map(verification),
-        failed_verifications: incident.failed_windows.iter().map(verification).collect(),
+        failed_verifications: incident
+            .failed_windows
+            .iter()
+            .map(|window| verification(window))
+            .collect(),
         changed_at: incident.changed_at.into(),
         changes: None,
     }
