@@ -444,5 +444,16 @@ pub fn shift(tx: &mut Tx<'_, '_>, by_ms: i64) -> Result<(), Failure<Infallible>>
         }
         tx.put(keys::openings(team.as_deref()), &is);
     }
+    let all = keys::all_storms_handing();
+    let mut handing: Vec<(u64, Timestamp)> = Vec::new();
+    tx.read()
+        .scan_keys(&all, &keys::after(&all), Order::Forward, &mut |key| {
+            handing.extend(keys::last_number(key).zip(keys::instant_at(key, 2)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+    for (number, at) in handing {
+        tx.remove(keys::storm_hands(at, number));
+        tx.put(keys::storm_hands(at.shifted(by_ms), number), &());
+    }
     Ok(())
 }

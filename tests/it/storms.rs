@@ -218,6 +218,40 @@ fn when_the_rate_has_fallen_what_still_fires_has_incidents_of_its_own_that_take_
 }
 
 #[test]
+fn contacts_that_are_yet_to_be_tried_are_tried_for_what_came_out_of_the_storm() {
+    let mut world = world(|_settings| {});
+    world.edits(|book| {
+        let ann = book.people.get_mut("ann").expect("she is there");
+        ann.notify = crate::world::contacts(&[("ann", 0), ("ann-phone", 2)]);
+    });
+    storm(&mut world);
+    world.advance(4);
+    let expected = [
+        vec!["09:00 ann"; 4],
+        vec!["09:01 ann (update)"],
+        // Of the three, and of the one that was in the storm.
+        vec!["09:02 ann by ann-phone"; 4],
+    ];
+    assert_eq!(world.pages(), expected.concat());
+    assert_eq!(incident_of(&world, "api/D"), 5);
+    assert_eq!(
+        world.timeline(5, "ann").len(),
+        2,
+        "{:?}",
+        world.timeline(5, "")
+    );
+    world.advance(1);
+    assert_eq!(
+        world
+            .pages()
+            .iter()
+            .filter(|line| **line == "09:05 ben")
+            .count(),
+        4
+    );
+}
+
+#[test]
 fn what_comes_out_of_an_acknowledged_storm_is_acknowledged() {
     let mut world = world(|_settings| {});
     storm(&mut world);

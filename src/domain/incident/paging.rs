@@ -355,6 +355,27 @@ impl Paging {
         self.exhaustion_delivered
     }
 
+    /// Pages of the step or exhaustion that ran last that have not ended.
+    pub(super) fn untried(&self) -> impl Iterator<Item = &PageIssue> {
+        let of_last = |live: &&Live| {
+            live.issue.serial >= self.ran_from
+                && matches!(live.issue.cause, Cause::Step | Cause::Exhaustion)
+        };
+        self.unfinished().filter(of_last).map(|live| &live.issue)
+    }
+
+    /// The same contacts, as the next pages of this incident.
+    pub(super) fn numbered(&self, pages: &[PageIssue]) -> Vec<PageIssue> {
+        let numbered = pages.iter().zip(self.last_serial + 1..);
+        numbered
+            .map(|(page, serial)| PageIssue {
+                serial,
+                note: None,
+                ..page.clone()
+            })
+            .collect()
+    }
+
     /// Goes on where the escalation of another incident stood, whose pages were for this one, too.
     pub(super) fn take_over(&mut self, started_at: Option<Timestamp>, stood_at: StoodAt) {
         self.start += 1;

@@ -4,7 +4,7 @@
 
 use crate::domain::alert::Labels;
 use crate::domain::escalation::EscalationPolicy;
-use crate::domain::incident::event::{Event, HandedOver, StoodAt};
+use crate::domain::incident::event::{Event, HandedOver, PageIssue, StoodAt};
 use crate::domain::incident::paging::Stage;
 use crate::domain::incident::{Acknowledgement, Incident};
 use crate::domain::time::{Timestamp, show_span};
@@ -52,6 +52,8 @@ pub struct Handing {
     pub from: u64,
     pub policy: EscalationPolicy,
     pub over: HandedOver,
+    /// Contacts of the step that ran last which are under way or yet to be tried: a storm that is over drops them.
+    untried: Vec<PageIssue>,
 }
 
 /// Of which service an alert is, as far as a storm asks; empty where it does not say.
@@ -195,6 +197,7 @@ impl Incident {
             from: self.number(),
             policy: self.opened.policy.clone(),
             over,
+            untried: self.paging.untried().cloned().collect(),
         }
     }
 
@@ -204,10 +207,40 @@ impl Incident {
         if handing.policy != self.opened.policy || over.acknowledged_at.is_some() {
             over.stood_at = None;
         }
-        vec![Event::TookOver {
+        let issued = over.stood_at.filter(|_at| !handing.untried.is_empty());
+        let issued = issued.map(|stood_at| self.tries_on(stood_at, &handing.untried));
+        let took = Event::TookOver {
             from: handing.from,
             over,
-        }]
+        };
+        std::iter::once(took).chain(issued).collect()
+    }
+
+    /// These contacts are tried for this incident, each when it would have been.
+    fn tries_on(&self, stood_at: StoodAt, untried: &[PageIssue]) -> Event {
+        let pages = self.paging.numbered(untried);
+        match stood_at {
+            StoodAt::Step {
+                round,
+                step,
+                next_at,
+                ..
+            } => Event::StepRan {
+                round,
+                step,
+                next_at,
+                pages,
+            },
+            StoodAt::Exhausted {
+                exhaustion,
+                next_at,
+                ..
+            } => Event::Exhausted {
+                exhaustion,
+                next_at,
+                pages,
+            },
+        }
     }
 
     pub(super) fn apply_took_over(&mut self, over: &HandedOver) {
