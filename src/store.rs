@@ -38,6 +38,7 @@ pub mod watch;
 pub mod disk;
 pub mod group;
 mod joining;
+mod kept;
 mod keys;
 mod outbox;
 pub mod overlay;
@@ -57,10 +58,11 @@ use crate::domain::oncall::{Book, Overrides};
 use crate::domain::rule::RuleSet;
 use crate::domain::silence::Silence;
 use crate::store::engine::{Class, Engine, Hint, Keep, Key, Stage, Status, job};
+use crate::store::kept::Kept;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
@@ -313,7 +315,11 @@ type Changed = Vec<Arc<Incident>>;
 /// Incidents as their events make them. Each is a prefix of its log, so that one that is behind catches up by the events
 /// it lacks.
 #[derive(Debug, Default)]
-pub(crate) struct Cache(Mutex<Cached>);
+pub(crate) struct Cache {
+    cached: Mutex<Cached>,
+    /// The records of a store that nothing else has: they are not encoded.
+    kept: Option<Mutex<Kept>>,
+}
 
 #[derive(Debug, Default)]
 struct Cached {
@@ -332,6 +338,23 @@ struct Cached {
 }
 
 impl Cache {
+    /// That of a store which keeps records as they are.
+    pub(crate) fn keeping() -> Self {
+        Self {
+            cached: Mutex::default(),
+            kept: Some(Mutex::default()),
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        let kept = self.kept.as_ref()?;
+        Some(kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// The incident as far as `seq` at the most.
     pub(crate) fn get(&self, number: u64, seq: u64) -> Option<Arc<Incident>> {
         let cached = self.lock();
@@ -435,8 +458,8 @@ impl Cache {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Cached> {
+    fn lock(&self) -> MutexGuard<'_, Cached> {
         // A panic while it was held left whole incidents behind: each insertion is one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

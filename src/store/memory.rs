@@ -35,14 +35,12 @@ pub struct MemoryEngine {
 #[derive(Debug, Default)]
 struct Inner {
     // Views hold the map they began with.
-    map: Arc<BTreeMap<Key, Vec<u8>>>,
+    map: Arc<Records>,
     sequence: u64,
     /// Commits left until one fails; `None`: none will.
     fails_in: Option<u64>,
     fails: Fails,
     stopped: Option<Error>,
-    /// Tables of which nothing is kept.
-    forgets: &'static [u8],
 }
 
 /// Whom to tell what.
@@ -60,17 +58,6 @@ enum Fails {
 impl MemoryEngine {
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The same that keeps nothing of some tables, which nobody will read.
-    pub(crate) fn forgetting(tables: &'static [u8]) -> Self {
-        let inner = Inner {
-            forgets: tables,
-            ..Inner::default()
-        };
-        Self {
-            inner: Mutex::new(inner),
-        }
     }
 
     /// The k-th commit from now (1 is the next) is not kept, and its `Done` hears of it. Later ones work.
@@ -208,12 +195,6 @@ impl Inner {
     fn keep(&mut self, changes: Changes) {
         let map = Arc::make_mut(&mut self.map);
         for (key, value) in changes {
-            if key
-                .first()
-                .is_some_and(|table| self.forgets.contains(table))
-            {
-                continue;
-            }
             match value {
                 Some(value) => map.insert(key, value),
                 None => map.remove(&key),
@@ -223,9 +204,12 @@ impl Inner {
     }
 }
 
-/// The records of a map.
+/// Records in memory.
+pub(crate) type Records = BTreeMap<Key, Vec<u8>>;
+
+/// The same, read.
 #[derive(Debug)]
-struct Map(Arc<BTreeMap<Key, Vec<u8>>>);
+pub(crate) struct Map(pub(crate) Arc<Records>);
 
 impl Reads for Map {
     fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Error> {

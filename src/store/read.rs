@@ -68,7 +68,10 @@ impl<'a> Reader<'a> {
     }
 
     pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {
-        self.get(&keys::alert(fingerprint))
+        match self.cache.kept() {
+            Some(kept) => Ok(kept.alerts.get(&fingerprint).cloned()),
+            None => self.get(&keys::alert(fingerprint)),
+        }
     }
 
     pub fn seen(&self, fingerprint: Fingerprint) -> Result<Option<Seen>, Error> {
@@ -87,13 +90,55 @@ impl<'a> Reader<'a> {
     }
 
     pub fn head(&self, incident: u64) -> Result<Option<Head>, Error> {
-        self.get(&keys::head(incident))
+        self.with_head(incident, Head::clone)
+    }
+
+    /// Looks at a head without a copy of it, where it is at hand.
+    pub(crate) fn with_head<T>(
+        &self,
+        incident: u64,
+        look: impl FnOnce(&Head) -> T,
+    ) -> Result<Option<T>, Error> {
+        match self.cache.kept() {
+            Some(kept) => Ok(kept.head(incident).map(look)),
+            None => Ok(self.get(&keys::head(incident))?.as_ref().map(look)),
+        }
+    }
+
+    /// The first alerts from a fingerprint on.
+    pub(crate) fn alerts_from(
+        &self,
+        from: Fingerprint,
+        most: usize,
+    ) -> Result<Vec<(Fingerprint, Alert)>, Error> {
+        if let Some(kept) = self.cache.kept() {
+            let from = kept.alerts.range(from..).take(most);
+            return Ok(from.map(|(of, alert)| (*of, alert.clone())).collect());
+        }
+        let mut some: Vec<(Fingerprint, Alert)> = Vec::new();
+        let end = keys::after(&keys::all_alerts());
+        self.scan(
+            &keys::alert(from),
+            &end,
+            Order::Forward,
+            &mut |key, alert: Alert| {
+                some.extend(keys::last_number(key).map(|of| (Fingerprint(of), alert)));
+                Ok(match some.len() < most {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                })
+            },
+        )?;
+        Ok(some)
     }
 
     /// The incident with this number, as its events make it.
     pub fn incident(&self, number: u64) -> Result<Option<Arc<Incident>>, Error> {
-        match self.head(number)? {
-            Some(head) => self.incident_at(number, head.seq).map(Some),
+        if let Some(kept) = self.cache.kept() {
+            return Ok(kept.incident(number).map(Arc::clone));
+        }
+        match self.with_head(number, |head| head.seq)? {
+            Some(seq) => self.incident_at(number, seq).map(Some),
             None => Ok(None),
         }
     }
@@ -180,7 +225,10 @@ impl<'a> Reader<'a> {
 
     /// The last incident of a dedup key.
     pub fn holder(&self, dedup_key: &str) -> Result<Option<KeyHolder>, Error> {
-        self.get(&keys::dedup(dedup_key))
+        match self.cache.kept() {
+            Some(kept) => Ok(kept.holders.get(dedup_key).cloned()),
+            None => self.get(&keys::dedup(dedup_key)),
+        }
     }
 
     pub fn pending(&self, dedup_key: &str) -> Result<Option<Pending>, Error> {

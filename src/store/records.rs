@@ -1,6 +1,7 @@
 //! What is stored beside events and alerts. Versioned by their fields: a new one has a default, none is renamed.
 
 use crate::domain::alert::{Alert, Fingerprint, Labels, Outcome, Status as AlertStatus};
+use crate::domain::incident::Incident;
 use crate::domain::incident::event::{AttemptOutcome, PageIssue};
 use crate::domain::phase::Phase;
 use crate::domain::severity::Severity;
@@ -137,6 +138,32 @@ pub struct Head {
     /// It was a storm, and takes no alerts any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub storm_over: bool,
+}
+
+impl Head {
+    pub(crate) fn of(incident: &Incident) -> Self {
+        Self {
+            seq: incident.seq,
+            open: incident.is_open(),
+            severity: incident.severity,
+            phase: incident.phase,
+            team: incident.opened.team.clone(),
+            title: incident.opened.title.clone(),
+            dedup_key: incident.opened.dedup_key.clone(),
+            due_at: incident.next_due(),
+            storm_over: incident.is_storm_over(),
+        }
+    }
+
+    /// The same of what an incident can change.
+    pub(crate) fn follow(&mut self, incident: &Incident) {
+        self.seq = incident.seq;
+        self.open = incident.is_open();
+        self.severity = incident.severity;
+        self.phase = incident.phase;
+        self.due_at = incident.next_due();
+        self.storm_over = incident.is_storm_over();
+    }
 }
 
 /// The runs of a check that were counted.

@@ -8,17 +8,19 @@ use crate::domain::schedule::Override;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
-use crate::store::engine::Order;
+use crate::store::engine::{Stage, panic_text};
 use crate::store::error::Error;
 use crate::store::joining::{resolve, sides_of};
-use crate::store::memory::MemoryEngine;
+use crate::store::kept::Kept;
+use crate::store::memory::{Map, Records};
+use crate::store::overlay::Changes;
 use crate::store::read::Reader;
 use crate::store::report::fires_as_then;
 use crate::store::tx::{Counter, Tx};
 use crate::store::watch::go_stale;
-use crate::store::{InForce, Store, keys, lists, muting, pending, silences};
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use crate::store::{Cache, InForce, keys, lists, muting, pending, silences};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 /// How often pages that follow from pages are delivered at one instant.
@@ -27,9 +29,101 @@ const DELIVERIES_MAX: usize = 100;
 /// Incidents of one look at what is due.
 const DUE_AT_ONCE: usize = 256;
 
-/// An empty store that keeps what a replay reads again.
-pub fn store() -> Store {
-    Store::new(Arc::new(MemoryEngine::forgetting(keys::NOT_REPLAYED)))
+/// The store of a replay: what a replay reads again, in memory.
+#[derive(Debug)]
+pub struct Scratch {
+    records: Arc<Records>,
+    cache: Cache,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            records: Arc::default(),
+            cache: Cache::keeping(),
+        }
+    }
+}
+
+impl Scratch {
+    pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let map = Map(Arc::clone(&self.records));
+        read(&Reader::durable(&map, &self.cache))
+    }
+
+    /// Runs `work`, delivers what that pages, and says how the incidents stand that were worked on. One that fails leaves nothing
+    /// that could be gone on with.
+    pub fn transact<T>(
+        &mut self,
+        in_force: &InForce,
+        now: Timestamp,
+        work: impl FnOnce(&mut Tx<'_, '_>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Touched>), Error> {
+        let map = Map(Arc::clone(&self.records));
+        let mut changes = Changes::new();
+        let mut stage = Stage::new(&map, &mut changes);
+        let mut tx = Tx::new(&mut stage, &self.cache);
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let done = work(&mut tx)?;
+            deliver(&mut tx, in_force, now)?;
+            let touched = touched(&tx, in_force);
+            crate::store::unrefused(tx.finish())?;
+            Ok((done, touched))
+        }));
+        let worked = worked.unwrap_or_else(|payload| {
+            let why = panic_text(payload.as_ref());
+            Err(Error::Panicked { why })
+        })?;
+        drop(map);
+        let records = Arc::make_mut(&mut self.records);
+        for (key, value) in changes {
+            match value {
+                Some(value) => records.insert(key, value),
+                None => records.remove(&key),
+            };
+        }
+        Ok(worked)
+    }
+
+    /// What was added to logs of incidents since this was last asked.
+    pub fn take_said(&mut self) -> Vec<(u64, Vec<Entry>)> {
+        self.kept()
+            .map(|mut kept| kept.take_said())
+            .unwrap_or_default()
+    }
+
+    /// Numbers of the incidents that are there.
+    pub fn incidents(&self) -> Vec<u64> {
+        self.kept().map(|kept| kept.numbers()).unwrap_or_default()
+    }
+
+    fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        self.cache.kept()
+    }
+
+    /// Removes an incident that nothing can ask for any more, with the alerts that were its last.
+    pub fn forget(&mut self, number: u64) {
+        let Some(mut kept) = self.cache.kept() else {
+            return;
+        };
+        let Some(incident) = kept.take(number) else {
+            return;
+        };
+        for (fingerprint, _) in incident.members.after(None, usize::MAX) {
+            let is_its = kept.alerts.get(&fingerprint).is_some_and(|alert| {
+                alert.status == Status::Resolved && alert.incident == Some(number)
+            });
+            if is_its {
+                kept.alerts.remove(&fingerprint);
+            }
+        }
+        if let Some(dedup_key) = &incident.opened.dedup_key
+            && kept.holders.get(dedup_key).map(|holder| holder.incident) == Some(number)
+        {
+            kept.holders.remove(dedup_key);
+        }
+        kept.forget(number);
+    }
 }
 
 /// Begins with numbers of incidents after `last`, these exceptions of schedules, and the inhibitions that are in force.
@@ -114,7 +208,7 @@ pub fn resolves(
     };
     if !is_kept {
         tx.follow_inhibitions(in_force)?;
-        tx.remove(keys::alert(fingerprint));
+        tx.forget_alert(fingerprint);
     }
     Ok(())
 }
@@ -187,7 +281,7 @@ pub fn do_due(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result
 }
 
 /// Delivers pages that are due of incidents that are worked on, whatever their channels.
-pub fn deliver(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
+fn deliver(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result<(), Error> {
     for _ in 0..DELIVERIES_MAX {
         tx.settle(in_force, now)?;
         let due = tx.worked_on().flat_map(|(number, incident, _)| {
@@ -246,7 +340,7 @@ pub struct Touched {
 }
 
 /// How the incidents stand that a transaction worked on.
-pub fn touched(tx: &Tx<'_, '_>, in_force: &InForce) -> Vec<Touched> {
+fn touched(tx: &Tx<'_, '_>, in_force: &InForce) -> Vec<Touched> {
     let processes = &in_force.book.processes;
     let of = |(number, incident, entries): (u64, &Incident, &[Entry])| {
         let plan = incident.opened.verification.as_ref();
@@ -277,35 +371,4 @@ fn pages_somebody(event: &Event) -> bool {
         Event::StepRan { pages, .. } | Event::Exhausted { pages, .. } => !pages.is_empty(),
         _other => false,
     }
-}
-
-/// Removes an incident that nothing can ask for any more, with the alerts that were its last.
-pub fn forget(tx: &mut Tx<'_, '_>, incident: &Incident) -> Result<(), Error> {
-    let number = incident.number();
-    for (fingerprint, _) in incident.members.after(None, usize::MAX) {
-        let is_its = tx.read().alert(fingerprint)?.is_some_and(|alert| {
-            alert.status == Status::Resolved && alert.incident == Some(number)
-        });
-        if is_its {
-            tx.remove(keys::alert(fingerprint));
-        }
-    }
-    let mut log = Vec::new();
-    tx.read().scan_keys(
-        &keys::event(number, 0),
-        &keys::event(number, u64::MAX),
-        Order::Forward,
-        &mut |key| {
-            log.push(key.into());
-            Ok(ControlFlow::Continue(()))
-        },
-    )?;
-    log.into_iter().for_each(|key| tx.remove(key));
-    if let Some(dedup_key) = &incident.opened.dedup_key
-        && tx.read().holder(dedup_key)?.map(|holder| holder.incident) == Some(number)
-    {
-        tx.remove(keys::dedup(dedup_key));
-    }
-    tx.remove(keys::head(number));
-    Ok(())
 }

@@ -8,6 +8,7 @@ use crate::domain::schedule::Override;
 use crate::domain::time::{Served, Timestamp};
 use crate::store::engine::{Key, Reads, Stage};
 use crate::store::error::Error;
+use crate::store::kept::Kept;
 use crate::store::read::{Reader, SILENCES_CHANGED, encode};
 use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
@@ -81,11 +82,18 @@ impl Matched {
     }
 }
 
+/// How an incident stood in indexes.
+#[derive(Clone, Copy)]
+struct Before {
+    is_open: bool,
+    due_at: Option<Timestamp>,
+}
+
 /// An incident that the transaction works on.
 struct Work {
     incident: Incident,
     entries: Vec<Entry>,
-    before: Option<Head>,
+    before: Option<Before>,
     /// Nothing fired before the transaction, so that pages may be kept back.
     was_silent: bool,
     settled: bool,
@@ -247,10 +255,18 @@ impl<'t, 's> Tx<'t, 's> {
     pub fn incident(&mut self, number: u64) -> Result<Option<&Incident>, Error> {
         self.asked.set(Some(number));
         if !self.work.contains_key(&number) {
-            let Some(before) = self.read().head(number)? else {
+            let before = self.read().with_head(number, |head| {
+                let (is_open, due_at) = (head.open, head.due_at);
+                (head.seq, Before { is_open, due_at })
+            })?;
+            let Some((seq, before)) = before else {
                 return Ok(None);
             };
-            let incident = self.read().incident_at(number, before.seq)?;
+            let taken = self.cache.kept().and_then(|mut kept| kept.take(number));
+            let incident = match taken {
+                Some(taken) => taken,
+                None => self.read().incident_at(number, seq)?,
+            };
             let incident = Arc::unwrap_or_clone(incident);
             let work = Work {
                 was_silent: incident.is_silent(),
@@ -287,7 +303,10 @@ impl<'t, 's> Tx<'t, 's> {
     pub fn is_open(&self, number: u64) -> Result<bool, Error> {
         match self.work.get(&number) {
             Some(work) => Ok(work.incident.is_open()),
-            None => Ok(self.read().head(number)?.is_some_and(|head| head.open)),
+            None => {
+                let is_open = self.read().with_head(number, |head| head.open)?;
+                Ok(is_open == Some(true))
+            }
         }
     }
 
@@ -296,8 +315,8 @@ impl<'t, 's> Tx<'t, 's> {
         match self.work.get(&number) {
             Some(work) => Ok(work.incident.is_open() && !work.incident.is_storm_over()),
             None => {
-                let head = self.read().head(number)?;
-                Ok(head.is_some_and(|head| head.open && !head.storm_over))
+                let takes = |head: &Head| head.open && !head.storm_over;
+                Ok(self.read().with_head(number, takes)? == Some(true))
             }
         }
     }
@@ -479,6 +498,10 @@ impl<'t, 's> Tx<'t, 's> {
                 is,
             });
         }
+        if let Some(mut kept) = self.cache.kept() {
+            kept.alerts.insert(fingerprint, alert.clone());
+            return Ok(());
+        }
         self.put(keys::alert(fingerprint), alert);
         let Some(change) = change else { return Ok(()) };
         if self.history.len() >= HISTORY_MAX || self.history_at.is_some_and(|at| at != now) {
@@ -496,6 +519,14 @@ impl<'t, 's> Tx<'t, 's> {
             reworded: before.and_then(|before| Reworded::between(before, alert)),
         });
         Ok(())
+    }
+
+    /// Nothing can ask for an alert any more; of a store that keeps records as they are.
+    pub(crate) fn forget_alert(&mut self, fingerprint: Fingerprint) {
+        match self.cache.kept() {
+            Some(mut kept) => drop(kept.alerts.remove(&fingerprint)),
+            None => self.remove(keys::alert(fingerprint)),
+        }
     }
 
     fn write_history(&mut self) -> Result<(), Error> {
@@ -550,6 +581,10 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// An alert is looked at then, unless it is watched otherwise before.
     pub(crate) fn add_watch(&mut self, fingerprint: Fingerprint, due_at: Served) {
+        // Nothing of it is kept.
+        if self.cache.keeps() {
+            return;
+        }
         self.watches.entry(due_at).or_default().push(fingerprint);
     }
 
@@ -595,6 +630,9 @@ impl<'t, 's> Tx<'t, 's> {
         lapses_at: Option<Served>,
         now: Timestamp,
     ) -> Result<(), Error> {
+        if self.cache.keeps() {
+            return Ok(());
+        }
         if before.is_some() {
             let heard = self.unserved()?.at(now);
             let seen = Seen {
@@ -646,7 +684,13 @@ impl<'t, 's> Tx<'t, 's> {
 
     /// `before` had the key, where it is a storm that takes it.
     pub(crate) fn put_holder(&mut self, dedup_key: &str, incident: u64, before: Option<u64>) {
-        self.put(keys::dedup(dedup_key), &KeyHolder { incident, before });
+        let holder = KeyHolder { incident, before };
+        match self.cache.kept() {
+            Some(mut kept) => {
+                kept.holders.insert(dedup_key.to_owned(), holder);
+            }
+            None => self.stage.put(keys::dedup(dedup_key), encode(&holder)),
+        }
     }
 
     pub(crate) fn put_pending(
@@ -717,15 +761,28 @@ impl<'t, 's> Tx<'t, 's> {
     }
 
     pub(crate) fn put(&mut self, key: Key, value: &impl Serialize) {
-        self.stage.put(key, encode(value));
+        if !self.forgets(&key) {
+            self.stage.put(key, encode(value));
+        }
     }
 
     pub(crate) fn remove(&mut self, key: Key) {
-        self.stage.remove(key);
+        if !self.forgets(&key) {
+            self.stage.remove(key);
+        }
+    }
+
+    /// Whether records of this kind are written for others, and there are none.
+    fn forgets(&self, key: &[u8]) -> bool {
+        self.cache.keeps() && Kept::forgets(key)
     }
 
     /// Writes the entries, heads and indexes of the incidents that changed, and the pages they issued.
     pub(crate) fn finish<R>(&mut self) -> Result<Vec<Arc<Incident>>, Failure<R>> {
+        if self.cache.keeps() {
+            self.give_back();
+            return Ok(Vec::new());
+        }
         self.write_last_history()?;
         self.write_watches()?;
         for (number, (more, at)) in std::mem::take(&mut self.tallies) {
@@ -748,10 +805,24 @@ impl<'t, 's> Tx<'t, 's> {
             }
             outbox::follow(self, &work.incident, &work.entries, work.was_silent)?;
             self.put_entries(number, work.entries);
-            self.put_head(number, &work.incident, work.before.as_ref());
+            self.put_indexes(number, &work.incident, work.before);
+            self.put(keys::head(number), &Head::of(&work.incident));
             changed.push(Arc::new(work.incident));
         }
         Ok(changed)
+    }
+
+    /// The same where records are kept as they are: the incidents go back to where they came from.
+    fn give_back(&mut self) {
+        for (number, work) in std::mem::take(&mut self.work) {
+            if !work.entries.is_empty() {
+                self.put_indexes(number, &work.incident, work.before);
+            }
+            if let Some(mut kept) = self.cache.kept() {
+                kept.put_head(number, &work.incident);
+                kept.put_back(work.incident, work.entries);
+            }
+        }
     }
 
     /// Adds to the log of an incident: to the record that the group has begun there, or as a new one.
@@ -769,34 +840,24 @@ impl<'t, 's> Tx<'t, 's> {
         self.stage.put(key, value);
     }
 
-    fn put_head(&mut self, number: u64, incident: &Incident, before: Option<&Head>) {
-        let head = Head {
-            seq: incident.seq,
-            open: incident.is_open(),
-            severity: incident.severity,
-            phase: incident.phase,
-            team: incident.opened.team.clone(),
-            title: incident.opened.title.clone(),
-            dedup_key: incident.opened.dedup_key.clone(),
-            due_at: incident.next_due(),
-            storm_over: incident.is_storm_over(),
-        };
+    /// Where an incident stands in the lists of those that are open and of those that are due.
+    fn put_indexes(&mut self, number: u64, incident: &Incident, before: Option<Before>) {
+        let (is_open, due_at) = (incident.is_open(), incident.next_due());
         let due_before = before.and_then(|before| before.due_at);
-        if due_before != head.due_at {
+        if due_before != due_at {
             if let Some(at) = due_before {
                 self.remove(keys::due(at, number));
             }
-            if let Some(at) = head.due_at {
+            if let Some(at) = due_at {
                 self.put(keys::due(at, number), &());
                 self.makes_due = true;
             }
         }
-        let was_open = before.is_some_and(|before| before.open);
-        match (was_open, head.open) {
+        let was_open = before.is_some_and(|before| before.is_open);
+        match (was_open, is_open) {
             (false, true) => self.put(keys::open(number), &()),
             (true, false) => self.remove(keys::open(number)),
             (true, true) | (false, false) => {}
         }
-        self.put(keys::head(number), &head);
     }
 }

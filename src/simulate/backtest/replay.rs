@@ -8,15 +8,13 @@ use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::past::{Act, Live, Lives, Survey, Words};
-use crate::simulate::backtest::sums::{Brief, Dictionary, Fired, Side, Span, brief};
+use crate::simulate::backtest::sums::{Brief, Dictionary, Draft, Fired, Side, Span, brief};
 use crate::simulate::backtest::{Ended, Step};
-use crate::store::engine::Class;
 use crate::store::history::{self, Place};
 use crate::store::records::{Change, Seen, Transition};
-use crate::store::replay::{self, Touched};
-use crate::store::{Error, Failure, InForce, Store, Tx, unrefused};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::convert::Infallible;
+use crate::store::replay::{self, Scratch, Touched};
+use crate::store::{Error, InForce, Store, Tx};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +80,7 @@ pub(super) struct Past<'p> {
 /// History under some rules.
 pub(super) struct Replay<'p> {
     past: Past<'p>,
-    store: Store,
+    store: Scratch,
     in_force: InForce,
     acknowledge_after: Duration,
     at: Timestamp,
@@ -96,6 +94,8 @@ pub(super) struct Replay<'p> {
     pages: BTreeSet<(Timestamp, u64)>,
     assumed: BTreeSet<(Timestamp, u64, Assumed)>,
     closed: BTreeSet<(Timestamp, u64)>,
+    /// What is said of those that are not gone yet.
+    drafts: BTreeMap<u64, Draft>,
     /// Alerts that fire and that no rule opened.
     unopened: BTreeSet<Fingerprint>,
     standing: String,
@@ -125,7 +125,7 @@ impl<'p> Replay<'p> {
         silences.sort_by(|one, other| (one.starts_at, &one.id).cmp(&(other.starts_at, &other.id)));
         let mut replay = Self {
             past,
-            store: replay::store(),
+            store: Scratch::default(),
             in_force,
             acknowledge_after,
             at: span.since,
@@ -137,6 +137,7 @@ impl<'p> Replay<'p> {
             pages: BTreeSet::new(),
             assumed: BTreeSet::new(),
             closed: BTreeSet::new(),
+            drafts: BTreeMap::new(),
             unopened: BTreeSet::new(),
             standing: String::new(),
             looks_at: None,
@@ -293,13 +294,8 @@ impl<'p> Replay<'p> {
 
     /// Incidents that are not gone yet are told of as they are.
     fn end(mut self) -> Result<Side, Ended> {
-        let mut from = Some(0);
-        while let Some(first) = from {
-            let (heads, next) = self.store.read(|reader| history::heads(reader, first))?;
-            for (number, _) in heads {
-                self.tell_would(number)?;
-            }
-            from = next;
+        for number in self.store.incidents() {
+            self.tell_would(number);
         }
         Ok(self.side)
     }
@@ -676,22 +672,33 @@ impl<'p> Replay<'p> {
 
     // ---- one transaction ----
 
-    fn transact<T: Send + 'static>(
+    fn transact<T>(
         &mut self,
-        work: impl FnOnce(&mut Tx<'_, '_>, &InForce, Timestamp) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&mut Tx<'_, '_>, &InForce, Timestamp) -> Result<T, Error>,
     ) -> Result<T, Ended> {
-        let (its, now) = (self.in_force.clone(), self.at);
-        let done: Result<(T, Vec<Touched>), Failure<Infallible>> =
-            self.store.transact_blocking(Class::Engine, move |tx| {
-                let done = work(tx, &its, now)?;
-                replay::deliver(tx, &its, now)?;
-                Ok((done, replay::touched(tx, &its)))
-            });
-        let (done, touched) = unrefused(done)?;
+        let (its, now) = (&self.in_force, self.at);
+        let (done, touched) = self.store.transact(its, now, |tx| work(tx, its, now))?;
+        for (number, entries) in self.store.take_said() {
+            self.draft(number, &entries);
+        }
         for touched in &touched {
             self.follow(touched);
         }
         Ok(done)
+    }
+
+    /// Reads on in the log of an incident.
+    fn draft(&mut self, number: u64, entries: &[Entry]) {
+        let span = self.past.span;
+        let mut entries = entries.iter();
+        if let btree_map::Entry::Vacant(new) = self.drafts.entry(number)
+            && let Some(draft) = entries.next().and_then(|first| Draft::begin(first, span))
+        {
+            new.insert(draft);
+        }
+        if let Some(draft) = self.drafts.get_mut(&number) {
+            entries.for_each(|entry| draft.add(entry, span));
+        }
     }
 
     fn follow(&mut self, of: &Touched) {
@@ -721,15 +728,12 @@ impl<'p> Replay<'p> {
         }
     }
 
-    fn tell_would(&mut self, number: u64) -> Result<(), Ended> {
-        let entries = self
-            .store
-            .read(|reader| reader.entries(number, 1, u64::MAX))?;
-        if let Some(brief) = brief(&entries, self.past.span) {
+    fn tell_would(&mut self, number: u64) {
+        if let Some(draft) = self.drafts.remove(&number) {
+            let brief = draft.end(self.past.span);
             self.side.add(&brief, self.past.dictionary);
             (self.would)(&brief);
         }
-        Ok(())
     }
 
     /// One that closed so long ago that it cannot reopen is told of, and is gone.
@@ -752,9 +756,8 @@ impl<'p> Replay<'p> {
         }
         if is_gone {
             self.done_until.remove(&number);
-            self.tell_would(number)?;
-            let incident = Arc::clone(&incident);
-            self.transact(move |tx, _its, _now| replay::forget(tx, &incident))?;
+            self.tell_would(number);
+            self.store.forget(number);
         }
         Ok(())
     }

@@ -39,24 +39,41 @@ pub struct Brief {
     pub noise: Duration,
 }
 
-/// What the log of an incident says; none of one that no alert opened.
-pub fn brief(entries: &[Entry], span: Span) -> Option<Brief> {
-    let first = entries.first()?;
-    let Event::Opened(opened) = &first.event else {
-        return None;
-    };
-    let mut brief = Brief {
-        number: opened.number,
-        dedup_key: opened.dedup_key.clone()?,
-        opened_at: first.at,
-        is_new: first.at >= span.since,
-        severity: opened.severity,
-        pages: BTreeMap::new(),
-        first_page: None,
-        noise: Duration::ZERO,
-    };
-    let mut noisy_since = Some(first.at);
-    for entry in entries.iter().filter(|entry| entry.at <= span.until) {
+/// What the log of an incident says as far as it has been read. Nothing is said of one that no alert opened.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    brief: Brief,
+    noisy_since: Option<Timestamp>,
+}
+
+impl Draft {
+    /// By the first entry of a log.
+    pub fn begin(first: &Entry, span: Span) -> Option<Self> {
+        let Event::Opened(opened) = &first.event else {
+            return None;
+        };
+        let brief = Brief {
+            number: opened.number,
+            dedup_key: opened.dedup_key.clone()?,
+            opened_at: first.at,
+            is_new: first.at >= span.since,
+            severity: opened.severity,
+            pages: BTreeMap::new(),
+            first_page: None,
+            noise: Duration::ZERO,
+        };
+        Some(Self {
+            brief,
+            noisy_since: Some(first.at),
+        })
+    }
+
+    /// By the next one.
+    pub fn add(&mut self, entry: &Entry, span: Span) {
+        if entry.at > span.until {
+            return;
+        }
+        let brief = &mut self.brief;
         match &entry.event {
             Event::SeverityRaised { to, .. } | Event::SeveritySet { to, .. } => {
                 brief.severity = *to;
@@ -64,17 +81,31 @@ pub fn brief(entries: &[Entry], span: Span) -> Option<Brief> {
             Event::StepRan { pages, .. } | Event::Exhausted { pages, .. } => {
                 brief.pages(pages, entry.at, span);
             }
-            Event::Cleared { since } => brief.quiet(noisy_since.take(), *since, span),
+            Event::Cleared { since } => brief.quiet(self.noisy_since.take(), *since, span),
             Event::FiredAgain { .. }
             | Event::FlappingBegan { .. }
             | Event::Recurred { .. }
-            | Event::Reopened { .. } => noisy_since = noisy_since.or(Some(entry.at)),
-            Event::Closed => brief.quiet(noisy_since.take(), entry.at, span),
+            | Event::Reopened { .. } => {
+                self.noisy_since = self.noisy_since.or(Some(entry.at));
+            }
+            Event::Closed => brief.quiet(self.noisy_since.take(), entry.at, span),
             _other => {}
         }
     }
-    brief.quiet(noisy_since, span.until, span);
-    Some(brief)
+
+    /// All of it.
+    pub fn end(mut self, span: Span) -> Brief {
+        self.brief.quiet(self.noisy_since, span.until, span);
+        self.brief
+    }
+}
+
+/// What the log of an incident says; none of one that no alert opened.
+pub fn brief(entries: &[Entry], span: Span) -> Option<Brief> {
+    let (first, others) = entries.split_first()?;
+    let mut draft = Draft::begin(first, span)?;
+    others.iter().for_each(|entry| draft.add(entry, span));
+    Some(draft.end(span))
 }
 
 impl Brief {

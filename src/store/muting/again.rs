@@ -432,20 +432,7 @@ fn enter(
     after: Fingerprint,
     in_force: &InForce,
 ) -> Result<Option<Fingerprint>, Error> {
-    let mut some: Vec<(Fingerprint, Alert)> = Vec::new();
-    let end = keys::after(&keys::all_alerts());
-    tx.read().scan(
-        &keys::alert(after),
-        &end,
-        Order::Forward,
-        &mut |key, alert: Alert| {
-            some.extend(keys::last_number(key).map(|of| (Fingerprint(of), alert)));
-            Ok(match some.len() < ENTERED_MAX {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            })
-        },
-    )?;
+    let some = tx.read().alerts_from(after, ENTERED_MAX)?;
     let last = some.last().map(|(last, _)| last.0);
     let is_end = some.len() < ENTERED_MAX;
     for (fingerprint, alert) in some {
