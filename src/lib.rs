@@ -238,6 +238,7 @@
 //!   - `rules/severity.rs`: The three forms of a rule's `severity`
 //! - `simulate.rs`: The program without its edges
 //!   - `simulate/backtest.rs`: Backtest
+//!     - `simulate/backtest/ahead.rs`: Reading ahead
 //!     - `simulate/backtest/past.rs`: What happened
 //!     - `simulate/backtest/replay.rs`: The replay
 //!     - `simulate/backtest/report.rs`: What a backtest found
@@ -261,6 +262,7 @@
 //!   - `store/joining.rs`: How an alert comes to its incident, and how it ends
 //!   - `store/journal.rs`: The record
 //!     - `store/journal/walk.rs`: Reading the journal
+//!   - `store/kept.rs`: Records that are kept as they are
 //!   - `store/keys.rs`: Where each record lies
 //!   - `store/letters.rs`: Dead letters that are read again after a fix
 //!   - `store/lists.rs`: Pages of lists, newest first, with a cursor

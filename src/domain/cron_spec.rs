@@ -6,10 +6,12 @@ use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 use cron::Schedule;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// No clock is put back or forward by more than a day.
@@ -95,6 +97,16 @@ pub struct CronSpec {
     schedules: Arc<[Schedule]>,
     /// Its hour field names one hour: it runs once a day, whatever the clock does.
     once_a_day: bool,
+    /// What was last found: it is asked for one instant after the other between two that fit.
+    found: Arc<Mutex<Option<Found>>>,
+}
+
+/// That nothing fits between two instants, the first excluded.
+#[derive(Clone, Copy)]
+struct Found {
+    zone: Tz,
+    after: Timestamp,
+    next: Timestamp,
 }
 
 /// Why a text is no cron.
@@ -163,6 +175,7 @@ impl CronSpec {
             text: text.trim().into(),
             schedules: schedules.into(),
             once_a_day: hour.set.len() == 1,
+            found: Arc::default(),
         };
         match spec.next_local(DateTime::UNIX_EPOCH.naive_utc()) {
             Some(_) => Ok(spec),
@@ -177,6 +190,19 @@ impl CronSpec {
     /// Where the clock is put forward, a spec with one hour runs at the first instant after the gap, any other skips it;
     /// where it is put back, the former runs in the first pass only, any other in both.
     pub fn next_after(&self, after: Timestamp, zone: Tz) -> Option<Timestamp> {
+        let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = *found()
+            && found.zone == zone
+            && (found.after..found.next).contains(&after)
+        {
+            return Some(found.next);
+        }
+        let next = self.find_after(after, zone)?;
+        *found() = Some(Found { zone, after, next });
+        Some(next)
+    }
+
+    fn find_after(&self, after: Timestamp, zone: Tz) -> Option<Timestamp> {
         let mut cursor = shown(after, zone).checked_sub_signed(self.shown_again(after, zone))?;
         let mut best: Option<Timestamp> = None;
         for _ in 0..CANDIDATES_MAX {
@@ -409,7 +435,24 @@ impl Serialize for CronSpec {
 
 impl<'de> Deserialize<'de> for CronSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(known) = known.get(&*text) {
+                return Ok(known.clone());
+            }
+            let parsed = Self::parse(&text).map_err(serde::de::Error::custom)?;
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(Arc::clone(&parsed.text), parsed.clone());
+            Ok(parsed)
+        })
     }
+}
+
+/// Crons that a thread remembers: the logs of many incidents name the same few.
+const KNOWN_MAX: usize = 64;
+
+thread_local! {
+    static KNOWN: RefCell<BTreeMap<Arc<str>, CronSpec>> = const { RefCell::new(BTreeMap::new()) };
 }

@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 /// Lines that wait for whoever asked; with more the backtest waits.
-const LINES_MAX: usize = 16;
+pub const LINES_MAX: usize = 16;
 
 /// After each line the backtest lets others go first for so long.
 const PAUSE: Duration = Duration::from_millis(1);

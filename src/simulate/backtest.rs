@@ -5,6 +5,7 @@
 //! through; what people did is done with the incident that stands for theirs. Memory is bounded by what was live at one instant, by
 //! the alerts of the span (a few words each), and by the keys.
 
+mod ahead;
 mod past;
 mod replay;
 pub mod report;
@@ -18,9 +19,11 @@ use crate::simulate::backtest::replay::{Past, Replay};
 use crate::simulate::backtest::report::{Compared, Report};
 use crate::simulate::backtest::sums::{Brief, Dictionary, Fired, Side, Span};
 use crate::store::{Error, InForce, Store};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// How long after its first page an incident that did not happen is taken to be acknowledged, where nobody says.
@@ -111,9 +114,13 @@ pub fn run_seen(
     witness: &mut dyn Witness,
 ) -> Result<Report, Ended> {
     let span = asked.span;
+    // It sees both sides as they come.
+    let witness = RefCell::new(witness);
     let mut dictionary = Dictionary::default();
-    let mut survey = Survey::of(history, span, &mut dictionary.keys, &mut |read| {
-        going_on(tell(Progress::Read(read)))
+    let mut survey = thread::scope(|scope| {
+        Survey::of(scope, history, span, &mut dictionary.keys, &mut |read| {
+            going_on(tell(Progress::Read(read)))
+        })
     })?;
     let n_replays = 1 + u64::from(asked.against.is_some());
     let of = survey.n_transitions.saturating_mul(n_replays);
@@ -131,13 +138,14 @@ pub fn run_seen(
                 goes_on: &mut |Step::Replayed(done)| going_on(tell(Progress::Judged { done, of })),
             };
             let after = asked.acknowledge_after;
-            let side = Replay::run(past, in_force, after, &mut |brief| witness.then(brief))?;
+            let side = Replay::run(past, in_force, after, &mut |brief| {
+                witness.borrow_mut().then(brief);
+            })?;
             before = survey.n_transitions;
             Some(side)
         }
     };
     let mut happened = Side::default();
-    let mut seen: Vec<Brief> = Vec::new();
     let compares_rules = then.is_some();
     let now = {
         let past = Past {
@@ -147,8 +155,8 @@ pub fn run_seen(
             dictionary: &mut dictionary,
             happened: &mut |brief, dictionary| {
                 if !compares_rules {
-                    happened.add(brief, dictionary);
-                    seen.push(brief.clone());
+                    happened.add(&brief, dictionary);
+                    witness.borrow_mut().then(&brief);
                 }
             },
             goes_on: &mut |Step::Replayed(done)| {
@@ -158,16 +166,11 @@ pub fn run_seen(
         };
         let in_force = of_rules(&asked.tried, Arc::clone(&asked.tried.rules));
         Replay::run(past, in_force, asked.acknowledge_after, &mut |brief| {
-            witness.now(brief);
+            witness.borrow_mut().now(brief);
         })?
     };
-    seen.iter().for_each(|brief| witness.then(brief));
     let then = then.unwrap_or_else(|| {
-        happened.of = survey
-            .alerts
-            .iter()
-            .filter_map(|(fingerprint, known)| Some((*fingerprint, known.key?)))
-            .collect();
+        happened.of = survey.alerts.sorted(|known| known.key);
         happened.fired = Fired {
             joined: survey.n_joined,
             unrouted: survey.n_fired.saturating_sub(survey.n_joined),

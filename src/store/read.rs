@@ -69,9 +69,23 @@ impl<'a> Reader<'a> {
 
     pub fn alert(&self, fingerprint: Fingerprint) -> Result<Option<Alert>, Error> {
         match self.cache.kept() {
-            Some(kept) => Ok(kept.alerts.get(&fingerprint).cloned()),
+            Some(kept) => Ok(kept.alert(fingerprint)),
             None => self.get(&keys::alert(fingerprint)),
         }
+    }
+
+    /// Looks at an alert without a copy of it, where it is at hand.
+    pub(crate) fn with_alert<T>(
+        &self,
+        fingerprint: Fingerprint,
+        look: impl FnOnce(&Alert) -> T,
+    ) -> Result<Option<T>, Error> {
+        if let Some(kept) = self.cache.kept()
+            && let Some(live) = kept.alerts.get(&fingerprint)
+        {
+            return Ok(Some(look(live)));
+        }
+        Ok(self.alert(fingerprint)?.as_ref().map(look))
     }
 
     pub fn seen(&self, fingerprint: Fingerprint) -> Result<Option<Seen>, Error> {

@@ -103,26 +103,9 @@ impl Scratch {
 
     /// Removes an incident that nothing can ask for any more, with the alerts that were its last.
     pub fn forget(&mut self, number: u64) {
-        let Some(mut kept) = self.cache.kept() else {
-            return;
-        };
-        let Some(incident) = kept.take(number) else {
-            return;
-        };
-        for (fingerprint, _) in incident.members.after(None, usize::MAX) {
-            let is_its = kept.alerts.get(&fingerprint).is_some_and(|alert| {
-                alert.status == Status::Resolved && alert.incident == Some(number)
-            });
-            if is_its {
-                kept.alerts.remove(&fingerprint);
-            }
+        if let Some(mut kept) = self.kept() {
+            kept.forget(number);
         }
-        if let Some(dedup_key) = &incident.opened.dedup_key
-            && kept.holders.get(dedup_key).map(|holder| holder.incident) == Some(number)
-        {
-            kept.holders.remove(dedup_key);
-        }
-        kept.forget(number);
     }
 }
 

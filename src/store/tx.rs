@@ -91,7 +91,8 @@ struct Before {
 
 /// An incident that the transaction works on.
 struct Work {
-    incident: Incident,
+    /// Copied where it is changed while others have it, too.
+    incident: Arc<Incident>,
     entries: Vec<Entry>,
     before: Option<Before>,
     /// Nothing fired before the transaction, so that pages may be kept back.
@@ -183,7 +184,7 @@ impl<'t, 's> Tx<'t, 's> {
     /// The incidents that it works on, each with what it adds to their logs.
     pub(crate) fn worked_on(&self) -> impl Iterator<Item = (u64, &Incident, &[Entry])> {
         let work = self.work.iter();
-        work.map(|(number, work)| (*number, &work.incident, work.entries.as_slice()))
+        work.map(|(number, work)| (*number, &*work.incident, work.entries.as_slice()))
     }
 
     /// Takes an incident over as its log has it, from another store.
@@ -194,7 +195,7 @@ impl<'t, 's> Tx<'t, 's> {
         }
         let work = Work {
             was_silent: false,
-            incident,
+            incident: Arc::new(incident),
             entries,
             before: None,
             settled: true,
@@ -214,7 +215,8 @@ impl<'t, 's> Tx<'t, 's> {
         if self.incident(number)?.is_some()
             && let Some(work) = self.work.get_mut(&number)
         {
-            work.entries.push(work.incident.impose(event, by, now));
+            let incident = Arc::make_mut(&mut work.incident);
+            work.entries.push(incident.impose(event, by, now));
             work.settled = false;
         }
         Ok(())
@@ -267,7 +269,6 @@ impl<'t, 's> Tx<'t, 's> {
                 Some(taken) => taken,
                 None => self.read().incident_at(number, seq)?,
             };
-            let incident = Arc::unwrap_or_clone(incident);
             let work = Work {
                 was_silent: incident.is_silent(),
                 incident,
@@ -278,7 +279,7 @@ impl<'t, 's> Tx<'t, 's> {
             };
             self.work.insert(number, work);
         }
-        Ok(self.work.get(&number).map(|work| &work.incident))
+        Ok(self.work.get(&number).map(|work| &*work.incident))
     }
 
     /// Looks at an incident without taking it into work.
@@ -348,7 +349,7 @@ impl<'t, 's> Tx<'t, 's> {
         let Some(work) = self.work.get_mut(&number) else {
             return Ok(None);
         };
-        match work.incident.command(command, by, oncall, now) {
+        match Arc::make_mut(&mut work.incident).command(command, by, oncall, now) {
             Ok(entries) => {
                 work.entries.extend(entries);
                 work.settled = false;
@@ -368,7 +369,7 @@ impl<'t, 's> Tx<'t, 's> {
         }
         let (incident, entry) = Incident::open(opened, by, now);
         let work = Work {
-            incident,
+            incident: Arc::new(incident),
             entries: vec![entry],
             before: None,
             was_silent: false,
@@ -392,7 +393,8 @@ impl<'t, 's> Tx<'t, 's> {
             |(number, work): &(&u64, &mut Work)| !work.settled && !avoided.contains(number);
         for (number, work) in self.work.iter_mut().filter(unsettled) {
             self.asked.set(Some(*number));
-            work.entries.extend(work.incident.settle(oncall, now));
+            let incident = Arc::make_mut(&mut work.incident);
+            work.entries.extend(incident.settle(oncall, now));
             work.settled = true;
         }
         Ok(())
@@ -413,7 +415,8 @@ impl<'t, 's> Tx<'t, 's> {
         };
         if let Some(work) = self.work.get_mut(&number) {
             self.asked.set(Some(number));
-            work.entries.extend(work.incident.settle(oncall, now));
+            let incident = Arc::make_mut(&mut work.incident);
+            work.entries.extend(incident.settle(oncall, now));
             work.settled = true;
         }
         Ok(())
@@ -499,7 +502,7 @@ impl<'t, 's> Tx<'t, 's> {
             });
         }
         if let Some(mut kept) = self.cache.kept() {
-            kept.alerts.insert(fingerprint, alert.clone());
+            kept.put_alert(fingerprint, before.map(|before| before.status), alert);
             return Ok(());
         }
         self.put(keys::alert(fingerprint), alert);
@@ -524,7 +527,7 @@ impl<'t, 's> Tx<'t, 's> {
     /// Nothing can ask for an alert any more; of a store that keeps records as they are.
     pub(crate) fn forget_alert(&mut self, fingerprint: Fingerprint) {
         match self.cache.kept() {
-            Some(mut kept) => drop(kept.alerts.remove(&fingerprint)),
+            Some(mut kept) => kept.forget_alert(fingerprint),
             None => self.remove(keys::alert(fingerprint)),
         }
     }
@@ -807,7 +810,7 @@ impl<'t, 's> Tx<'t, 's> {
             self.put_entries(number, work.entries);
             self.put_indexes(number, &work.incident, work.before);
             self.put(keys::head(number), &Head::of(&work.incident));
-            changed.push(Arc::new(work.incident));
+            changed.push(work.incident);
         }
         Ok(changed)
     }

@@ -4,6 +4,7 @@ use crate::openapi;
 use crate::world::{book, rules, simulation};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
+use axum::response::Response;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -118,6 +119,16 @@ impl Api {
 
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], body.to_string())
+    }
+
+    /// Posts, and takes nothing of the answer: it may be dropped while it is made.
+    pub(crate) fn begin(&mut self, path: &str, body: &Value) -> Response {
+        let mut request = Request::post(path)
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        request.extensions_mut().insert(Peer(self.peer));
+        let entrance = Entrance::new(Site::new(self.site.clone()));
+        self.runtime.block_on(entrance.answer(request))
     }
 
     /// Sends a request, then lets the engine and the pager do what it made due.

@@ -6,6 +6,7 @@ use crate::domain::escalation::EXHAUSTED_EVERY;
 use crate::domain::incident::event::{AttemptOutcome, Cause, PageIssue, StoodAt, ToldWhy};
 use crate::domain::time::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An escalation that stood still for less than this goes on where it stood when the incident fires again.
@@ -23,8 +24,8 @@ pub struct Paging {
     /// The first serial number of this start, and of the step or exhaustion that ran last: pages before it are another's.
     start_from: u32,
     ran_from: u32,
-    /// Whom each page was for: the timeline names them long after they ended.
-    contacts: BTreeMap<u32, Contacted>,
+    /// Whom each page was for: the timeline names them long after they ended. Apart, so that it is copied only where pages are added.
+    contacts: Arc<BTreeMap<u32, Contacted>>,
     /// Pages that have not ended, and those of the current round, to know whom it reached.
     pub live: BTreeMap<u32, Live>,
     /// The last page of a step of this start that was delivered.
@@ -177,6 +178,10 @@ impl Paging {
     }
 
     pub(super) fn issued(&mut self, pages: &[PageIssue]) {
+        if pages.is_empty() {
+            return;
+        }
+        let contacts = Arc::make_mut(&mut self.contacts);
         for issue in pages {
             self.last_serial = self.last_serial.max(issue.serial);
             let contacted = Contacted {
@@ -185,7 +190,7 @@ impl Paging {
                 channel: issue.channel.clone(),
                 address: issue.address.clone(),
             };
-            self.contacts.insert(issue.serial, contacted);
+            contacts.insert(issue.serial, contacted);
             self.live.insert(
                 issue.serial,
                 Live {

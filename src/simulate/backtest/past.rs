@@ -5,12 +5,14 @@ use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::incident::{Entry, Event, Incident};
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::Ended;
-use crate::simulate::backtest::sums::{Names, Span};
-use crate::store::history::{self, Place};
+use crate::simulate::backtest::ahead::{self, Ahead, Happened, Told};
+use crate::simulate::backtest::sums::{Brief, Names, Span};
+use crate::store::history;
 use crate::store::records::{Change, Reworded, Transition, Turns};
 use crate::store::{Error, Store};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::Scope;
 
 /// Alerts of one span.
 pub(super) const ALERTS_MAX: usize = 5_000_000;
@@ -27,12 +29,77 @@ pub(super) struct Known {
     pub(super) live: Option<u64>,
     /// It fired before the span began, and belonged to no incident.
     pub(super) lasted: bool,
+    /// The key that it last came to in a replay.
+    pub(super) came_to: Option<u32>,
+}
+
+/// The alerts of a span, in the order in which they are first heard of.
+#[derive(Debug, Default)]
+pub(super) struct Alerts {
+    places: Places,
+    known: Vec<(Fingerprint, Known)>,
+}
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "asked several times for each of millions of alerts, and never gone through"
+)]
+type Places = std::collections::HashMap<Fingerprint, usize>;
+
+impl Alerts {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn contains(&self, fingerprint: Fingerprint) -> bool {
+        self.places.contains_key(&fingerprint)
+    }
+
+    pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<&Known> {
+        let place = self.places.get(&fingerprint)?;
+        self.known.get(*place).map(|(_, known)| known)
+    }
+
+    pub(super) fn get_mut(&mut self, fingerprint: Fingerprint) -> Option<&mut Known> {
+        let place = self.places.get(&fingerprint)?;
+        self.known.get_mut(*place).map(|(_, known)| known)
+    }
+
+    fn entry(&mut self, fingerprint: Fingerprint, new: impl FnOnce() -> Known) -> &mut Known {
+        let place = *self.places.entry(fingerprint).or_insert(self.known.len());
+        if place == self.known.len() {
+            self.known.push((fingerprint, new()));
+        }
+        let (_, known) = self.known.get_mut(place).expect("each place is taken");
+        known
+    }
+
+    /// What is wanted of each, in order of their fingerprints.
+    pub(super) fn sorted<T>(&self, wanted: impl Fn(&Known) -> Option<T>) -> Vec<(Fingerprint, T)> {
+        let wanted = self
+            .known
+            .iter()
+            .filter_map(|(of, known)| Some((*of, wanted(known)?)));
+        let mut wanted: Vec<(Fingerprint, T)> = wanted.collect();
+        wanted.sort_unstable_by_key(|(of, _)| *of);
+        wanted
+    }
+
+    /// As before anything was replayed.
+    pub(super) fn rewind(&mut self) {
+        for (_, known) in &mut self.known {
+            known.live = None;
+            known.came_to = None;
+        }
+    }
 }
 
 /// A first look through the transitions of the span.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    pub(super) alerts: BTreeMap<Fingerprint, Known>,
+    pub(super) alerts: Alerts,
+    /// Those that nothing became of in the span, and that fired before it without an incident.
+    pub(super) lasting: Vec<Fingerprint>,
     /// Of alerts that changed their words in the span, what they said before the first time.
     before: BTreeMap<Fingerprint, Before>,
     pub(super) n_transitions: u64,
@@ -48,18 +115,18 @@ struct Before {
 }
 
 impl Survey {
-    pub(super) fn of(
-        history: &Store,
+    pub(super) fn of<'s>(
+        scope: &'s Scope<'s, '_>,
+        history: &'s Store,
         span: Span,
         names: &mut Names,
         goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
     ) -> Result<Self, Ended> {
         let mut survey = Self::default();
         let mut keys: BTreeMap<u64, Option<u32>> = BTreeMap::new();
-        let mut place: Option<Place> = Some(history::transitions_from(span.since));
-        while let Some(from) = place {
-            let (some, next) =
-                history.read(|reader| history::transitions(reader, &from, span.until))?;
+        let mut lasting = ahead::lasting(scope, history, span.since);
+        let mut ahead = ahead::transitions(scope, history, span, false);
+        while let Some(Told { some, .. }) = ahead.next()? {
             for (_, transition) in &some {
                 if let Some(number) = transition.incident
                     && !keys.contains_key(&number)
@@ -75,7 +142,12 @@ impl Survey {
                 return Err(Ended::TooManyAlerts);
             }
             goes_on(survey.n_transitions)?;
-            place = next;
+        }
+        while let Some(some) = lasting.next()? {
+            let unmoved = some.into_iter();
+            let unmoved = unmoved.filter(|of| !survey.alerts.contains(*of));
+            survey.lasting.extend(unmoved);
+            goes_on(survey.n_transitions)?;
         }
         Ok(survey)
     }
@@ -88,7 +160,7 @@ impl Survey {
             self.n_joined += u64::from(joins);
         }
         let fingerprint = transition.fingerprint;
-        let known = self.alerts.entry(fingerprint).or_insert_with(|| Known {
+        let known = self.alerts.entry(fingerprint, || Known {
             lasted: lasted(transition),
             ..Known::default()
         });
@@ -193,7 +265,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn of(entries: &[Entry], dedup_key: Arc<str>) -> Self {
+    pub(super) fn of(entries: &[Entry], dedup_key: Arc<str>) -> Self {
         let mut live = Self {
             dedup_key,
             joined: Vec::new(),
@@ -262,12 +334,19 @@ pub(super) struct Act {
     pub(super) event: Event,
 }
 
+/// An incident that time has come to.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) brief: Option<Brief>,
+    pub(super) before: Vec<Entry>,
+}
+
 /// The incidents that happened, as far as time has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lives {
     /// Those to come.
-    numbers: VecDeque<u64>,
-    next: Option<(u64, Vec<Entry>)>,
+    ahead: Ahead<Happened>,
+    next: Option<Happened>,
     acts: BTreeMap<(Timestamp, u64, u64), Act>,
     pub(super) by_number: BTreeMap<u64, Live>,
     pub(super) by_key: BTreeMap<Arc<str>, u64>,
@@ -276,83 +355,65 @@ pub(super) struct Lives {
 
 impl Lives {
     /// Those of which something happened in the span, or that were open in it.
-    pub(super) fn of(history: &Store, span: Span) -> Result<Self, Error> {
-        let mut lives = Self::default();
+    pub(super) fn of<'s>(
+        scope: &'s Scope<'s, '_>,
+        history: &'s Store,
+        span: Span,
+    ) -> Result<Self, Error> {
+        let (mut numbers, mut last_number) = (Vec::new(), 0);
         let mut from = Some(0);
         while let Some(first) = from {
             let (heads, next) = history.read(|reader| history::heads(reader, first))?;
             for (number, head) in heads {
-                lives.last_number = lives.last_number.max(number);
+                last_number = number.max(last_number);
                 let is_in_span = head.dedup_key.is_some()
                     && (head.open
                         || history
                             .read(|reader| history::last_written(reader, number))?
                             .is_some_and(|last| last >= span.since));
                 if is_in_span {
-                    lives.numbers.push_back(number);
+                    numbers.push(number);
                 }
             }
             from = next;
         }
-        lives.advance(history, span)?;
-        Ok(lives)
+        let mut ahead = ahead::incidents(scope, history, span, numbers);
+        Ok(Self {
+            next: ahead.next()?,
+            ahead,
+            acts: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            last_number,
+        })
     }
 
-    fn advance(&mut self, history: &Store, span: Span) -> Result<(), Error> {
-        self.next = None;
-        while let Some(number) = self.numbers.pop_front() {
-            let mut entries = history.read(|reader| reader.entries(number, 1, u64::MAX))?;
-            entries.retain(|entry| entry.at <= span.until);
-            if !entries.is_empty() {
-                self.next = Some((number, entries));
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The log of the next that opened before an instant.
-    pub(super) fn opened_before(
-        &mut self,
-        history: &Store,
-        span: Span,
-        before: Timestamp,
-    ) -> Result<Option<Vec<Entry>>, Error> {
+    /// The next that opened before an instant: what is said of it, and its log before the span.
+    pub(super) fn opened_before(&mut self, before: Timestamp) -> Result<Option<Opened>, Error> {
         let opened_at = self.opens_at();
         if opened_at.is_none_or(|at| at >= before) {
             return Ok(None);
         }
-        let Some((number, entries)) = self.next.take() else {
+        let Some(happened) = std::mem::replace(&mut self.next, self.ahead.next()?) else {
             return Ok(None);
         };
-        self.advance(history, span)?;
-        self.know(number, &entries, span);
-        Ok(Some(entries))
+        let number = happened.number;
+        if let Some(live) = happened.live {
+            let acts = happened.acts.into_iter();
+            self.acts
+                .extend(acts.map(|(at, seq, act)| ((at, number, seq), act)));
+            self.by_key.insert(Arc::clone(&live.dedup_key), number);
+            self.by_number.insert(number, live);
+        }
+        Ok(Some(Opened {
+            brief: happened.brief,
+            before: happened.before,
+        }))
     }
 
     /// When the next one opens.
     pub(super) fn opens_at(&self) -> Option<Timestamp> {
-        let (_, entries) = self.next.as_ref()?;
-        entries.first().map(|first| first.at)
-    }
-
-    fn know(&mut self, number: u64, entries: &[Entry], span: Span) {
-        let Some(Event::Opened(opened)) = entries.first().map(|first| &first.event) else {
-            return;
-        };
-        let Some(dedup_key) = &opened.dedup_key else {
-            return;
-        };
-        let dedup_key: Arc<str> = dedup_key.as_str().into();
-        let acts = entries
-            .iter()
-            .filter(|entry| entry.at >= span.since && is_act(entry));
-        self.acts.extend(acts.map(|entry| {
-            let (by, event) = (entry.by.clone(), entry.event.clone());
-            ((entry.at, number, entry.seq), Act { by, event })
-        }));
-        self.by_key.insert(Arc::clone(&dedup_key), number);
-        self.by_number.insert(number, Live::of(entries, dedup_key));
+        self.next.as_ref().map(|next| next.opened_at)
     }
 
     pub(super) fn acts_at(&self) -> Option<Timestamp> {
@@ -375,7 +436,7 @@ impl Lives {
 }
 
 /// What no rule decides: that people did something, and that an incident was closed.
-fn is_act(entry: &Entry) -> bool {
+pub(super) fn is_act(entry: &Entry) -> bool {
     match &entry.event {
         Event::Closed => true,
         Event::Opened(_)

@@ -7,15 +7,17 @@ use crate::domain::incident::{Entry, Event, Incident, Member};
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
+use crate::simulate::backtest::ahead::{self, Told};
 use crate::simulate::backtest::past::{Act, Live, Lives, Survey, Words};
-use crate::simulate::backtest::sums::{Brief, Dictionary, Draft, Fired, Side, Span, brief};
+use crate::simulate::backtest::sums::{Brief, Dictionary, Draft, Fired, Side, Span};
 use crate::simulate::backtest::{Ended, Step};
-use crate::store::history::{self, Place};
+use crate::store::history;
 use crate::store::records::{Change, Seen, Transition};
 use crate::store::replay::{self, Scratch, Touched};
 use crate::store::{Error, InForce, Store, Tx};
 use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use std::sync::Arc;
+use std::thread::{self, Scope};
 use std::time::Duration;
 
 /// Who acknowledges and closes where nobody did.
@@ -41,7 +43,7 @@ enum Assumed {
 }
 
 /// An alert of a transition, as it was.
-enum Told {
+enum Says {
     Fires(Box<Alert>),
     Resolves,
     GoesStale,
@@ -62,7 +64,10 @@ struct Stands {
     fingerprint: Fingerprint,
     counts: bool,
     key: Option<String>,
-    alert: Option<Alert>,
+    /// No rule opened it.
+    is_unopened: bool,
+    /// What the rules did with it, and whether a cause holds it; none where they dropped it.
+    routed: Option<(Routed, bool)>,
 }
 
 /// What is needed of everything that happened.
@@ -72,7 +77,7 @@ pub(super) struct Past<'p> {
     pub(super) survey: &'p mut Survey,
     pub(super) dictionary: &'p mut Dictionary,
     /// Is told of each incident that happened.
-    pub(super) happened: &'p mut dyn FnMut(&Brief, &mut Dictionary),
+    pub(super) happened: &'p mut dyn FnMut(Brief, &mut Dictionary),
     /// Is told of each transition that was replayed.
     pub(super) goes_on: &'p mut dyn FnMut(Step) -> Result<(), Ended>,
 }
@@ -115,8 +120,23 @@ impl<'p> Replay<'p> {
         acknowledge_after: Duration,
         would: &'p mut dyn FnMut(&Brief),
     ) -> Result<Side, Ended> {
-        let (history, span) = (past.history, past.span);
-        let lives = Lives::of(history, span)?;
+        let history = past.history;
+        thread::scope(|scope| {
+            Self::run_reading(scope, history, past, in_force, acknowledge_after, would)
+        })
+    }
+
+    fn run_reading<'s>(
+        scope: &'s Scope<'s, '_>,
+        history: &'s Store,
+        past: Past<'p>,
+        in_force: InForce,
+        acknowledge_after: Duration,
+        would: &'p mut dyn FnMut(&Brief),
+    ) -> Result<Side, Ended> {
+        let span = past.span;
+        past.survey.alerts.rewind();
+        let lives = Lives::of(scope, history, span)?;
         let silences = history.read(|reader| history::silences(reader, span.since))?;
         let mut silences: Vec<Silence> = silences
             .into_iter()
@@ -147,12 +167,9 @@ impl<'p> Replay<'p> {
             side: Side::default(),
         };
         replay.begin()?;
-        let mut place: Option<Place> = Some(history::transitions_from(span.since));
-        while let Some(from) = place {
-            let (some, next) =
-                history.read(|reader| history::transitions(reader, &from, span.until))?;
-            replay.page(&some)?;
-            place = next;
+        let mut ahead = ahead::transitions(scope, history, span, true);
+        while let Some(told) = ahead.next()? {
+            replay.page(told)?;
         }
         replay.advance(span.until)?;
         replay.end()
@@ -170,38 +187,28 @@ impl<'p> Replay<'p> {
         self.silences_begin()?;
         self.do_due()?;
         let mut members = Members::new();
-        while let Some(mut entries) = self.lives.opened_before(history, span, span.since)? {
-            self.tell_happened(&entries);
-            entries.retain(|entry| entry.at < span.since);
-            if let Some(incident) = Incident::replay(&entries) {
-                self.carry(incident, entries, &mut members)?;
+        while let Some(opened) = self.lives.opened_before(span.since)? {
+            self.tell_happened(opened.brief);
+            if let Some(incident) = Incident::replay(&opened.before) {
+                self.carry(incident, opened.before, &mut members)?;
             }
             self.sign()?;
         }
         let seeded = self.carry_alerts(&members)?;
-        let lasted = self.past.survey.alerts.iter();
-        let lasted =
-            lasted.filter(|(fingerprint, known)| known.lasted && !seeded.contains(fingerprint));
-        let mut lasted: Vec<Fingerprint> = lasted.map(|(fingerprint, _)| *fingerprint).collect();
-        let mut place = None;
-        loop {
-            let (some, next) =
-                history.read(|reader| history::lasting(reader, place.as_ref(), span.since))?;
-            let known = &self.past.survey.alerts;
-            lasted.extend(some.into_iter().filter(|fingerprint| {
-                !known.contains_key(fingerprint) && !seeded.contains(fingerprint)
-            }));
-            self.sign()?;
-            match next {
-                Some(next) => place = Some(next),
-                None => break,
-            }
-        }
+        let lasted = self
+            .past
+            .survey
+            .alerts
+            .sorted(|known| known.lasted.then_some(()));
+        let lasted = lasted.iter().map(|(fingerprint, ())| *fingerprint);
+        let mut lasted: Vec<Fingerprint> = lasted.filter(|of| !seeded.contains(of)).collect();
+        let lasting = self.past.survey.lasting.iter().copied();
+        lasted.extend(lasting.filter(|fingerprint| !seeded.contains(fingerprint)));
         for some in lasted.chunks(TOGETHER_MAX) {
             let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
             let told = known.into_iter().map(|(fingerprint, alert)| {
                 let alert = self.words.then(self.past.survey, fingerprint, alert);
-                (fingerprint, false, Told::Fires(Box::new(alert)))
+                (fingerprint, false, Says::Fires(Box::new(alert)))
             });
             let told: Vec<_> = told.collect();
             self.tell(told)?;
@@ -297,27 +304,21 @@ impl<'p> Replay<'p> {
         for number in self.store.incidents() {
             self.tell_would(number);
         }
+        self.side.of = self.past.survey.alerts.sorted(|known| known.came_to);
         Ok(self.side)
     }
 
     // ---- what alerts said ----
 
-    fn page(&mut self, some: &[(Timestamp, Transition)]) -> Result<(), Ended> {
-        let said = some
-            .iter()
-            .filter(|(_, transition)| matches!(transition.change, Change::Fired | Change::Changed));
-        let said = said.map(|(_, transition)| transition.fingerprint);
-        let known = self
-            .past
-            .history
-            .read(|reader| history::alerts(reader, said))?;
+    fn page(&mut self, page: Told) -> Result<(), Ended> {
+        let Told { some, known } = page;
         for group in some.chunk_by(|(one, _), (next, _)| one == next) {
             let Some((at, _)) = group.first() else {
                 continue;
             };
             self.advance(*at)?;
             for some in group.chunks(TOGETHER_MAX) {
-                let told: Vec<(Fingerprint, bool, Told)> = some
+                let told: Vec<(Fingerprint, bool, Says)> = some
                     .iter()
                     .filter_map(|(_, transition)| self.told(transition, &known))
                     .collect();
@@ -333,14 +334,14 @@ impl<'p> Replay<'p> {
         &mut self,
         transition: &Transition,
         known: &BTreeMap<Fingerprint, Alert>,
-    ) -> Option<(Fingerprint, bool, Told)> {
+    ) -> Option<(Fingerprint, bool, Says)> {
         let fingerprint = transition.fingerprint;
-        if let Some(of) = self.past.survey.alerts.get_mut(&fingerprint) {
+        if let Some(of) = self.past.survey.alerts.get_mut(fingerprint) {
             of.live = transition.incident.or(of.live);
         }
         let told = match transition.change {
-            Change::Resolved => Told::Resolves,
-            Change::Stale => Told::GoesStale,
+            Change::Resolved => Says::Resolves,
+            Change::Stale => Says::GoesStale,
             // That it waited long enough, or that nothing inhibits it any more, follows again, or does not.
             Change::Changed if transition.reworded.is_none() => return None,
             Change::Fired | Change::Changed => {
@@ -351,7 +352,7 @@ impl<'p> Replay<'p> {
                     Some(reworded) => self.words.reworded(survey, fingerprint, alert, reworded),
                 };
                 let of = |name: &str| alert.attributes.get(name).map(str::to_owned);
-                Told::Fires(Box::new(Alert {
+                Says::Fires(Box::new(Alert {
                     source: of("source").unwrap_or_else(|| transition.source.clone()),
                     kind: of("kind").unwrap_or_else(|| alert.kind.clone()),
                     outcome: transition.outcome,
@@ -363,7 +364,7 @@ impl<'p> Replay<'p> {
         Some((fingerprint, transition.change == Change::Fired, told))
     }
 
-    fn tell(&mut self, told: Vec<(Fingerprint, bool, Told)>) -> Result<(), Ended> {
+    fn tell(&mut self, told: Vec<(Fingerprint, bool, Says)>) -> Result<(), Ended> {
         if told.is_empty() {
             return Ok(());
         }
@@ -371,9 +372,9 @@ impl<'p> Replay<'p> {
             let mut stands: Vec<Stands> = Vec::with_capacity(told.len());
             for (fingerprint, counts, told) in causes_first(tx, told, its)? {
                 match told {
-                    Told::Resolves => replay::resolves(tx, fingerprint, its, now)?,
-                    Told::GoesStale => replay::goes_stale(tx, fingerprint, its, now)?,
-                    Told::Fires(alert) => {
+                    Says::Resolves => replay::resolves(tx, fingerprint, its, now)?,
+                    Says::GoesStale => replay::goes_stale(tx, fingerprint, its, now)?,
+                    Says::Fires(alert) => {
                         replay::fires(tx, &alert, fingerprint, its, now)?;
                         stands.push(stands_of(tx, fingerprint, counts)?);
                         continue;
@@ -383,7 +384,8 @@ impl<'p> Replay<'p> {
                     fingerprint,
                     counts: false,
                     key: None,
-                    alert: None,
+                    is_unopened: false,
+                    routed: None,
                 });
             }
             Ok(stands)
@@ -395,20 +397,18 @@ impl<'p> Replay<'p> {
     }
 
     fn note(&mut self, stands: &Stands) {
-        let is_unopened = stands
-            .alert
-            .as_ref()
-            .is_some_and(|alert| alert.judged_by.is_some() && alert.status == Status::Firing);
-        match is_unopened {
+        match stands.is_unopened {
             true => self.unopened.insert(stands.fingerprint),
             false => self.unopened.remove(&stands.fingerprint),
         };
         if let Some(key) = &stands.key {
             let key = self.past.dictionary.keys.number(key);
-            self.side.of.insert(stands.fingerprint, key);
+            if let Some(known) = self.past.survey.alerts.get_mut(stands.fingerprint) {
+                known.came_to = Some(key);
+            }
         }
         if stands.counts {
-            count(&mut self.side.fired, stands.alert.as_ref());
+            count(&mut self.side.fired, stands.routed);
         }
     }
 
@@ -471,9 +471,8 @@ impl<'p> Replay<'p> {
             self.transact(move |tx, its, now| replay::look(tx, number, its, now))?;
             self.do_due()?;
         }
-        let (history, span) = (self.past.history, self.past.span);
-        while let Some(entries) = self.lives.opened_before(history, span, now.shifted(1))? {
-            self.tell_happened(&entries);
+        while let Some(opened) = self.lives.opened_before(now.shifted(1))? {
+            self.tell_happened(opened.brief);
         }
         while let Some((number, acts)) = self.lives.next_acts(now) {
             self.act(number, acts)?;
@@ -521,7 +520,7 @@ impl<'p> Replay<'p> {
                 if self.is_heard_after(*fingerprint)?
                     && let Some(alert) = self.store.read(|reader| reader.alert(*fingerprint))?
                 {
-                    told.push((*fingerprint, false, Told::Fires(Box::new(alert))));
+                    told.push((*fingerprint, false, Says::Fires(Box::new(alert))));
                 }
             }
             self.tell(told)?;
@@ -607,7 +606,7 @@ impl<'p> Replay<'p> {
     }
 
     /// Until when one of the incidents that this one stands for is so: of each whether it is, and when that changes. None where none is;
-    /// where none ever changes, there is no instant.
+    /// where that never changes, there is no instant. As long as one is so, the others need not be asked.
     fn until(
         &self,
         incident: &Incident,
@@ -617,14 +616,11 @@ impl<'p> Replay<'p> {
         let by_key = incident.opened.dedup_key.as_deref();
         let by_key = by_key.and_then(|key| self.lives.by_key.get(key).copied());
         let members = incident.members.after(None, KNOWN_BY_MAX);
-        let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(&of)?.live);
-        let so: Vec<Option<Timestamp>> = own
-            .chain(by_key)
+        let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(of)?.live);
+        own.chain(by_key)
             .chain(by_alert)
             .filter_map(|number| self.lives.by_number.get(&number))
-            .filter_map(is_so)
-            .collect();
-        (!so.is_empty()).then(|| so.into_iter().flatten().min())
+            .find_map(is_so)
     }
 
     /// Whether anything was done.
@@ -633,25 +629,29 @@ impl<'p> Replay<'p> {
             return Ok(false);
         };
         let now = self.at;
-        let (is_asked, left, event) = match assumed {
+        let is_asked = match assumed {
+            Assumed::Acknowledge => {
+                incident.acknowledged.is_none() && !incident.is_clear() && incident.urgency.pages()
+            }
+            Assumed::Close => incident.is_clear() && incident.profile == Profile::Full,
+        };
+        if !incident.is_open() || !is_asked {
+            return Ok(false);
+        }
+        let (left, event) = match assumed {
             Assumed::Acknowledge => (
-                incident.acknowledged.is_none() && !incident.is_clear() && incident.urgency.pages(),
                 self.until(&incident, |live| {
                     live.waited(now).then(|| live.waits_until(now))
                 }),
                 Event::Acknowledged,
             ),
             Assumed::Close => (
-                incident.is_clear() && incident.profile == Profile::Full,
                 self.until(&incident, |live| {
                     live.is_open(now).then_some(live.closed_at)
                 }),
                 Event::Closed,
             ),
         };
-        if !incident.is_open() || !is_asked {
-            return Ok(false);
-        }
         // Nobody had done it by then; it is asked again once somebody has.
         if let Some(until) = left {
             let again = until.map(|at| (at.max(now).shifted(1), number, assumed));
@@ -722,9 +722,9 @@ impl<'p> Replay<'p> {
 
     // ---- telling ----
 
-    fn tell_happened(&mut self, entries: &[Entry]) {
-        if let Some(brief) = brief(entries, self.past.span) {
-            (self.past.happened)(&brief, self.past.dictionary);
+    fn tell_happened(&mut self, brief: Option<Brief>) {
+        if let Some(brief) = brief {
+            (self.past.happened)(brief, self.past.dictionary);
         }
     }
 
@@ -771,17 +771,17 @@ impl<'p> Replay<'p> {
 /// As reports are taken: what may inhibit comes before what it may inhibit.
 fn causes_first(
     tx: &Tx<'_, '_>,
-    told: Vec<(Fingerprint, bool, Told)>,
+    told: Vec<(Fingerprint, bool, Says)>,
     in_force: &InForce,
-) -> Result<Vec<(Fingerprint, bool, Told)>, Error> {
+) -> Result<Vec<(Fingerprint, bool, Says)>, Error> {
     if in_force.rules.inhibitions.is_empty() || told.len() < 2 {
         return Ok(told);
     }
     let mut ranked = Vec::with_capacity(told.len());
     for told in told {
         let rank = match &told.2 {
-            Told::Fires(alert) => replay::rank(alert, in_force),
-            Told::Resolves | Told::GoesStale => {
+            Says::Fires(alert) => replay::rank(alert, in_force),
+            Says::Resolves | Says::GoesStale => {
                 let alert = tx.read().alert(told.0)?;
                 alert.map_or((true, false), |alert| replay::rank(&alert, in_force))
             }
@@ -793,35 +793,33 @@ fn causes_first(
 }
 
 fn stands_of(tx: &Tx<'_, '_>, fingerprint: Fingerprint, counts: bool) -> Result<Stands, Error> {
-    let alert = tx.read().alert(fingerprint)?;
-    let key = match &alert {
-        Some(alert) if alert.pending_key.is_some() => alert.pending_key.clone(),
-        Some(alert) => match alert.incident {
-            Some(number) => tx
-                .with(number, |incident| incident.opened.dedup_key.clone())?
-                .flatten(),
-            None => None,
-        },
-        None => None,
-    };
-    Ok(Stands {
+    let mut stands = Stands {
         fingerprint,
         counts,
-        key,
-        alert,
-    })
+        key: None,
+        is_unopened: false,
+        routed: None,
+    };
+    let incident = tx.read().with_alert(fingerprint, |alert| {
+        stands.is_unopened = alert.judged_by.is_some() && alert.status == Status::Firing;
+        stands.routed = Some((alert.routed, alert.held_by.is_some()));
+        stands.key.clone_from(&alert.pending_key);
+        alert.incident
+    })?;
+    if let (Some(number), None) = (incident.flatten(), &stands.key) {
+        let key = tx.with(number, |incident| incident.opened.dedup_key.clone())?;
+        stands.key = key.flatten();
+    }
+    Ok(stands)
 }
 
-fn count(fired: &mut Fired, alert: Option<&Alert>) {
-    let Some(alert) = alert else {
-        fired.dropped += 1;
-        return;
-    };
-    match alert.routed {
-        Routed::Record => fired.recorded += 1,
-        Routed::Unrouted => fired.unrouted += 1,
-        Routed::Open if alert.held_by.is_some() => fired.inhibited += 1,
-        Routed::Open => fired.joined += 1,
+fn count(fired: &mut Fired, routed: Option<(Routed, bool)>) {
+    match routed {
+        None => fired.dropped += 1,
+        Some((Routed::Record, _)) => fired.recorded += 1,
+        Some((Routed::Unrouted, _)) => fired.unrouted += 1,
+        Some((Routed::Open, true)) => fired.inhibited += 1,
+        Some((Routed::Open, false)) => fired.joined += 1,
     }
 }
 

@@ -109,8 +109,12 @@ pub struct Shared {
 /// How different a key is, its name and its number.
 type Differing<'k> = (Reverse<(u64, u64)>, &'k str, u32);
 
-/// Alerts that are of another key than they were, by both.
-type Moves = BTreeMap<(u32, u32), u64>;
+/// Alerts that are of another key than they were: by the one they had and the one they have, and the other way round.
+#[derive(Default)]
+struct Moves(Pairs, Pairs);
+
+/// How many there are of a first and a second key.
+type Pairs = BTreeMap<(u32, u32), u64>;
 
 impl Report {
     pub fn of(compare: &Compare<'_>) -> Self {
@@ -143,8 +147,8 @@ impl Report {
                 key: (*name).to_owned(),
                 then: counted(then, dictionary),
                 now: counted(now, dictionary),
-                was_part_of: shared(&moves, dictionary, |(was, is)| (is == *key).then_some(was)),
-                is_part_of: shared(&moves, dictionary, |(was, is)| (was == *key).then_some(is)),
+                was_part_of: shared(&moves.1, dictionary, *key),
+                is_part_of: shared(&moves.0, dictionary, *key),
             }
         });
         Self {
@@ -188,30 +192,29 @@ fn weight(then: &Sum, now: &Sum) -> (u64, u64) {
 }
 
 fn moves(then: &Side, now: &Side) -> Moves {
-    let mut moves = Moves::new();
+    let mut moves = Moves::default();
+    // Both are in order of their alerts.
+    let mut were = then.of.iter().peekable();
     for (fingerprint, is) in &now.of {
-        if let Some(was) = then.of.get(fingerprint)
+        while were.next_if(|(of, _)| of < fingerprint).is_some() {}
+        if let Some((_, was)) = were.next_if(|(of, _)| of == fingerprint)
             && was != is
         {
-            *moves.entry((*was, *is)).or_default() += 1;
+            *moves.0.entry((*was, *is)).or_default() += 1;
         }
     }
+    let back = moves.0.iter().map(|((was, is), n)| ((*is, *was), *n));
+    moves.1 = back.collect();
     moves
 }
 
 /// The keys that have most alerts in common.
-fn shared(
-    moves: &Moves,
-    dictionary: &Dictionary,
-    other: impl Fn((u32, u32)) -> Option<u32>,
-) -> Vec<Shared> {
-    let found = moves
-        .iter()
-        .filter_map(|(pair, n)| Some((other(*pair)?, *n)));
+fn shared(pairs: &Pairs, dictionary: &Dictionary, first: u32) -> Vec<Shared> {
+    let found = pairs.range((first, 0)..=(first, u32::MAX));
     let mut found: Vec<Shared> = found
-        .map(|(key, alerts)| Shared {
-            key: dictionary.keys.name(key).to_owned(),
-            alerts,
+        .map(|((_, second), alerts)| Shared {
+            key: dictionary.keys.name(*second).to_owned(),
+            alerts: *alerts,
         })
         .collect();
     found.sort_by(|one, next| {

@@ -223,8 +223,8 @@ pub struct Side {
     pub all: Sum,
     pub keys: BTreeMap<u32, Sum>,
     pub fired: Fired,
-    /// The key that each alert was last of.
-    pub of: BTreeMap<Fingerprint, u32>,
+    /// The key that each alert was last of, in order of their fingerprints.
+    pub of: Vec<(Fingerprint, u32)>,
 }
 
 /// Names of keys and of people.

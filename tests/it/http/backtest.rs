@@ -5,9 +5,12 @@ use crate::lifecycle::STEPS;
 use crate::world::{book, rules};
 use axum::http::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watchkeeper::http::auth::Role;
-use watchkeeper::http::backtest::Backtests;
+use watchkeeper::http::backtest::{Backtests, LINES_MAX};
+
+/// How long one may take to hear that it is over.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 const PATH: &str = "/api/v1/rules/backtest";
 
@@ -98,6 +101,38 @@ fn there_is_one_at_a_time() {
         (answer.status, answer.at("/detail")),
         (409, json!("a backtest is running; there is one at a time"))
     );
+}
+
+#[test]
+fn one_that_nobody_waits_for_any_more_ends() {
+    let mut api = Api::in_memory();
+    // Each incident that was open when the span began is a sign of life: more than wait for whoever asked.
+    for n in 0..LINES_MAX + 4 {
+        api.fires(&format!("Down{n}"));
+        api.advance(Duration::from_secs(3600));
+    }
+    api.advance(Duration::from_secs(2 * 86_400));
+    let body = wanted(&by_name("SEV1"));
+    let unread = api.begin(PATH, &body);
+    assert_eq!(unread.status(), 200);
+    assert_eq!(
+        api.post(PATH, &body).status,
+        409,
+        "the first waits for its reader"
+    );
+    drop(unread);
+    let began = Instant::now();
+    loop {
+        match api.post(PATH, &body).status {
+            200 => break,
+            other => assert_eq!(other, 409),
+        }
+        assert!(
+            began.elapsed() < ENDS_WITHIN,
+            "it goes on though nobody reads it"
+        );
+        std::thread::yield_now();
+    }
 }
 
 #[test]
