@@ -152,6 +152,7 @@
 //!   - `engine/deliver.rs`: Delivery
 //!   - `engine/link.rs`: Acknowledge links
 //!   - `engine/replicas.rs`: Beside other processes on a shared store
+//!   - `engine/set_clock.rs`: Following the clock
 //! - `http.rs`: The HTTP face
 //!   - `http/acknowledge.rs`: The page behind an acknowledge link
 //!   - `http/api_v2.rs`: What Prometheus and amtool ask of an Alertmanager

@@ -4,11 +4,15 @@ use crate::chance::{Chance, rounds, seed};
 use crate::daemon::{Home, closed_url, firing, rule};
 use crate::lifecycle::{START, STEPS, advance, close, confirms, give_all};
 use crate::world::{World, at, book};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read as _;
 use std::ops::ControlFlow;
-use std::process::Output;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use watchkeeper::domain::alert::{Labels, Outcome, Run, Said, Sighting, Signal};
@@ -673,6 +677,47 @@ async fn the_program_judges_the_store_of_its_configuration() {
         "{}",
         stdout(&against)
     );
+}
+
+#[tokio::test]
+async fn on_a_terminal_it_says_how_far_it_is_and_takes_that_away_at_the_end() {
+    let home = home_with_history().await;
+    let said = said_to_a_terminal(home.command(&["rules", "backtest", "--since", "1d"]));
+    let lines: Vec<&str> = said.split('\r').map(str::trim_end).collect();
+    let first = lines.iter().find(|line| !line.is_empty());
+    assert_eq!(
+        first,
+        Some(&"reading history: 1 changes of alerts"),
+        "{said:?}"
+    );
+    assert!(
+        lines.contains(&"judging again: 100 % of 1 changes of alerts"),
+        "{said:?}"
+    );
+    assert_eq!(lines.last(), Some(&""), "{said:?}");
+}
+
+/// What it writes to its standard error, where that is a terminal.
+fn said_to_a_terminal(mut command: Command) -> String {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal can be made");
+    grantpt(&ours).expect("it is ours");
+    unlockpt(&ours).expect("it can be opened");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name");
+    let its = OsStr::from_bytes(name.to_bytes());
+    let its = fs::File::options().write(true).open(its);
+    command.stdout(Stdio::null());
+    command.stderr(its.expect("it can be opened"));
+    let mut child = command.spawn().expect("the program runs");
+    // The last that has its side open is the child.
+    drop(command);
+    let (mut said, mut ours) = (Vec::new(), fs::File::from(ours));
+    let mut some = [0; 4096];
+    // At its end it is an error to read on.
+    while let Ok(n @ 1..) = ours.read(&mut some) {
+        said.extend_from_slice(&some[..n]);
+    }
+    assert!(child.wait().expect("it ends").success());
+    String::from_utf8(said).expect("it is text")
 }
 
 #[tokio::test]
