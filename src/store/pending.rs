@@ -142,6 +142,8 @@ pub(crate) fn mature_key(
                 let target = tx.target(key, now)?;
                 if let Some(cause) = held_by(tx, &alert, *fingerprint, target, in_force)? {
                     alert.held_by = Some(cause);
+                    // One that it began to wait with is closed by now, and it is no longer of that.
+                    alert.incident = None;
                     tx.put_alert(
                         *fingerprint,
                         Some(&before),

@@ -307,7 +307,7 @@ fn happens(story: &mut Story, chance: &mut Chance, with_people: bool) {
 }
 
 /// Every incident closes by itself.
-fn nobody_closes() -> Book {
+pub(crate) fn nobody_closes() -> Book {
     let mut book = book(STEPS);
     book.processes = Processes::new(Severity::ALL.map(|severity| {
         let mut process = book.processes.of(severity).clone();
