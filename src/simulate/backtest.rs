@@ -127,6 +127,7 @@ pub fn run_seen(
                 span,
                 survey: &mut survey,
                 dictionary: &mut dictionary,
+                live,
                 happened: &mut |_brief, _dictionary| {},
                 goes_on: &mut |Step::Replayed(done)| going_on(tell(Progress::Judged { done, of })),
             };
@@ -145,6 +146,7 @@ pub fn run_seen(
             span,
             survey: &mut survey,
             dictionary: &mut dictionary,
+            live,
             happened: &mut |brief, dictionary| {
                 if !compares_rules {
                     happened.add(brief, dictionary);

@@ -312,6 +312,18 @@ impl Tx<'_, '_> {
         Ok(())
     }
 
+    /// The same of one whose key has met what it waits for: with the last one nothing of the key is left.
+    pub(crate) fn end_pending(&mut self, key: &str, fingerprint: Fingerprint) -> Result<(), Error> {
+        self.remove_pending(key, fingerprint)?;
+        match self.read().pending(key)? {
+            Some(left) if left.members.is_empty() => {
+                self.put_pending(key, Some(&left), None);
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The last incident of a key; where a storm that is over took it, the last one before that.
     pub(crate) fn answering(&mut self, key: &str) -> Result<Option<u64>, Error> {
         let Some(holder) = self.read().holder(key)? else {

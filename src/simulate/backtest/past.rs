@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::simulate::backtest::Ended;
 use crate::simulate::backtest::sums::{Names, Span};
 use crate::store::history::{self, Place};
-use crate::store::records::{Change, Reworded, Transition, Turns};
+use crate::store::records::{Change, Reworded, Transition, Turns, Was};
 use crate::store::{Error, Store};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,14 +25,23 @@ pub(super) struct Known {
     pub(super) key: Option<u32>,
     /// That incident, as far as time has come.
     pub(super) live: Option<u64>,
-    /// It fired before the span began, and belonged to no incident.
-    pub(super) lasted: bool,
+}
+
+/// An alert that fired before the span began, and belonged to no incident.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    pub(super) held: bool,
+    /// It had not been heard of for long.
+    pub(super) stale: bool,
+    /// When it began, as far as that is known.
+    pub(super) starts_at: Option<Timestamp>,
 }
 
 /// A first look through the transitions of the span.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) alerts: BTreeMap<Fingerprint, Known>,
+    pub(super) lasted: BTreeMap<Fingerprint, Lasted>,
     /// Of alerts that changed their words in the span, what they said before the first time.
     before: BTreeMap<Fingerprint, Before>,
     pub(super) n_transitions: u64,
@@ -88,10 +97,11 @@ impl Survey {
             self.n_joined += u64::from(joins);
         }
         let fingerprint = transition.fingerprint;
-        let known = self.alerts.entry(fingerprint).or_insert_with(|| Known {
-            lasted: lasted(transition),
-            ..Known::default()
-        });
+        if !self.alerts.contains_key(&fingerprint) {
+            self.lasted
+                .extend(lasted(transition).map(|lasted| (fingerprint, lasted)));
+        }
+        let known = self.alerts.entry(fingerprint).or_default();
         known.key = key.or(known.key);
         if let Some(reworded) = &transition.reworded {
             let before = self.before.entry(fingerprint).or_default();
@@ -101,14 +111,20 @@ impl Survey {
     }
 }
 
-/// Whether an alert of which this is the first that is known fired before, and belonged to no incident. One that comes to an incident
-/// without saying anything waited, or was held by a cause.
-fn lasted(first: &Transition) -> bool {
-    match first.change {
-        Change::Fired => false,
-        Change::Changed if first.reworded.is_none() => true,
-        Change::Changed | Change::Resolved | Change::Stale => first.incident.is_none(),
-    }
+/// How an alert stood of which this is the first that is known, where it fired before and belonged to no incident. One that comes to an
+/// incident without saying anything waited, or was held by a cause.
+fn lasted(first: &Transition) -> Option<Lasted> {
+    let did_last = match (first.was, first.change) {
+        (Some(_), _) => true,
+        (None, Change::Fired) => false,
+        (None, Change::Changed) if first.reworded.is_none() => true,
+        (None, Change::Changed | Change::Resolved | Change::Stale) => first.incident.is_none(),
+    };
+    did_last.then(|| Lasted {
+        held: first.was == Some(Was::Held),
+        stale: first.status == Status::Stale && first.change != Change::Stale,
+        starts_at: first.starts_at.filter(|_| first.change != Change::Fired),
+    })
 }
 
 fn first_turns(before: &mut BTreeMap<String, Option<String>>, turns: &Turns) {

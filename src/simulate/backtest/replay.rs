@@ -1,9 +1,12 @@
 //! The replay: transitions of alerts in their order, through the store's own transactions under the rules that are tried, by a clock
 //! that goes from one thing that is due to the next.
 
+mod lasting;
+
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
 use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::incident::{Entry, Event, Incident, Member};
+use crate::domain::rule::RuleSet;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
@@ -73,6 +76,8 @@ pub(super) struct Past<'p> {
     pub(super) span: Span,
     pub(super) survey: &'p mut Survey,
     pub(super) dictionary: &'p mut Dictionary,
+    /// The rules that are live.
+    pub(super) live: &'p RuleSet,
     /// Is told of each incident that happened.
     pub(super) happened: &'p mut dyn FnMut(&Brief, &mut Dictionary),
     /// Is told of each transition that was replayed.
@@ -165,9 +170,8 @@ impl<'p> Replay<'p> {
         let overrides = history.read(history::overrides)?;
         let last = self.lives.last_number;
         self.transact(move |tx, its, _now| replay::begin(tx, last, &overrides, its))?;
-        // What mutes is there before what is muted.
-        self.silences_begin()?;
-        self.do_due()?;
+        // Nothing is looked at before all is there: neither what is muted without what mutes it, nor that without what it is to mute.
+        self.silences_begin(span.since.shifted(-1))?;
         let mut members = Members::new();
         while let Some(mut entries) = self.lives.opened_before(history, span, span.since)? {
             self.tell_happened(&entries);
@@ -178,35 +182,7 @@ impl<'p> Replay<'p> {
             self.sign()?;
         }
         let seeded = self.carry_alerts(&members)?;
-        let lasted = self.past.survey.alerts.iter();
-        let lasted =
-            lasted.filter(|(fingerprint, known)| known.lasted && !seeded.contains(fingerprint));
-        let mut lasted: Vec<Fingerprint> = lasted.map(|(fingerprint, _)| *fingerprint).collect();
-        let mut place = None;
-        loop {
-            let (some, next) =
-                history.read(|reader| history::lasting(reader, place.as_ref(), span.since))?;
-            let known = &self.past.survey.alerts;
-            lasted.extend(some.into_iter().filter(|fingerprint| {
-                !known.contains_key(fingerprint) && !seeded.contains(fingerprint)
-            }));
-            self.sign()?;
-            match next {
-                Some(next) => place = Some(next),
-                None => break,
-            }
-        }
-        for some in lasted.chunks(TOGETHER_MAX) {
-            let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
-            let told = known.into_iter().map(|(fingerprint, alert)| {
-                let alert = self.words.then(self.past.survey, fingerprint, alert);
-                (fingerprint, false, Told::Fires(Box::new(alert)))
-            });
-            let told: Vec<_> = told.collect();
-            self.tell(told)?;
-            self.do_due()?;
-        }
-        Ok(())
+        self.carry_lasting(seeded)
     }
 
     /// Takes over an incident as it was, and notes its alerts: one that several had is of the one that it last fired in.
@@ -470,7 +446,8 @@ impl<'p> Replay<'p> {
     /// What is due beside the store: silences, people, what is taken for granted, intervals.
     fn do_others(&mut self) -> Result<(), Ended> {
         let now = self.at;
-        self.silences_begin()?;
+        self.silences_begin(now)?;
+        self.do_due()?;
         while let Some((_, number)) = first_until(&mut self.pages, |(at, _)| *at <= now) {
             self.transact(move |tx, its, now| replay::look(tx, number, its, now))?;
             self.do_due()?;
@@ -499,14 +476,13 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    fn silences_begin(&mut self) -> Result<(), Ended> {
-        let now = self.at;
+    /// Those that begin until then.
+    fn silences_begin(&mut self, until: Timestamp) -> Result<(), Ended> {
         while let Some(silence) = self
             .silences
-            .pop_front_if(|silence| silence.starts_at <= now)
+            .pop_front_if(|silence| silence.starts_at <= until)
         {
             self.transact(move |tx, _its, now| replay::silence(tx, &silence, now))?;
-            self.do_due()?;
         }
         Ok(())
     }
