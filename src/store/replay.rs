@@ -17,7 +17,7 @@ use crate::store::read::Reader;
 use crate::store::report::fires_as_then;
 use crate::store::tx::{Counter, Tx};
 use crate::store::watch::go_stale;
-use crate::store::{InForce, Store, keys, lists, muting, pending, silences};
+use crate::store::{InForce, Store, keys, lists, muting, pending, silences, storms};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,6 +255,7 @@ pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
     let all = [
         lists::next_due(reader)?,
         pending::next_due(reader)?,
+        storms::next_due(reader)?,
         muting::next_due(reader)?,
         muting::has_upkeep(reader)?.then_some(Timestamp::EPOCH),
     ];
@@ -266,6 +267,9 @@ pub fn do_due(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result
     let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     if is_due(pending::next_due(&tx.read())?) {
         return crate::store::unrefused(pending::mature(tx, in_force, now).map(drop));
+    }
+    if is_due(storms::next_due(&tx.read())?) {
+        return crate::store::unrefused(storms::step(tx, in_force, now));
     }
     if muting::has_upkeep(&tx.read())? {
         return crate::store::unrefused(muting::keep_up(tx, in_force));

@@ -12,7 +12,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 use watchkeeper::domain::alert::{Labels, Outcome, Run, Said, Sighting, Signal};
-use watchkeeper::domain::incident::Ask;
+use watchkeeper::domain::incident::{Ask, StormCap};
 use watchkeeper::domain::matcher::Matcher;
 use watchkeeper::domain::oncall::Book;
 use watchkeeper::domain::phase::Phase;
@@ -267,7 +267,8 @@ fn does(story: &mut Story, chance: &mut Chance) {
 fn silences(story: &mut Story, chance: &mut Chance) {
     let now = story.world.simulation.now();
     let service = chance.of(&SERVICES);
-    let starts_in = Duration::from_secs(*chance.of(&[0, 600]));
+    // One that begins by itself does so when nothing else happens: of one that has ended by hand nobody knows which came first.
+    let starts_in = Duration::from_millis(*chance.of(&[0, 600_500]));
     let wanted = Wanted {
         id: None,
         new_id: format!("s{}", now.as_millis()),
@@ -373,9 +374,14 @@ fn other_rules_make_of_it_what_they_would_have_made_live() {
     for round in 0..rounds(15) {
         let mut chance = Chance::new(seed.wrapping_add(round));
         let (rules, others) = (some_rules(&mut chance), some_rules(&mut chance));
-        let mut here = Story::with(&rules, nobody_closes());
+        let mut book = nobody_closes();
+        book.storm = chance.one_in(3).then_some(StormCap {
+            incidents: 2,
+            within_ms: 300_000,
+        });
+        let mut here = Story::with(&rules, book.clone());
         happens(&mut here, &mut chance.clone(), false);
-        let mut there = Story::with(&others, nobody_closes());
+        let mut there = Story::with(&others, book);
         happens(&mut there, &mut chance, false);
         here.acknowledge_after = NEVER;
         let (_, tried) = here.seen(&here.asked(&others, at(BEFORE)));
@@ -874,6 +880,84 @@ fn a_cause_that_no_rule_had_opened_is_known_to_have_fired() {
     );
 }
 
+fn of_disk(starts_at: Timestamp, lasts: Duration) -> Wanted {
+    Wanted {
+        id: None,
+        new_id: "s1".to_owned(),
+        matchers: vec![Matcher::parse("alertname=\"Disk\"").expect("a matcher")],
+        starts_at,
+        ends_at: starts_at.plus(lasts),
+        created_by: "ana".to_owned(),
+        comment: String::new(),
+        token: None,
+        annotations: Labels::default(),
+    }
+}
+
+#[test]
+fn a_silence_that_begins_by_itself_mutes_what_is_due_just_then() {
+    let mut story = Story::new(BY_NAME);
+    let now = story.world.simulation.now();
+    let begins = now.plus(Duration::from_secs(300));
+    let wanted = of_disk(begins, Duration::from_secs(600));
+    story.world.simulation.silence(wanted).expect("it is taken");
+    story.fires(&[("alertname", "Disk")]);
+    story.world.advance(20);
+    // Ben would have been called when it began.
+    for (since, told) in [
+        (at(BEFORE), "Disk 09:00, 3 pages, 20 min"),
+        (begins, "Disk 09:00, 2 pages, 15 min"),
+    ] {
+        assert_eq!(of_the_end(&story, BY_NAME, since), [told], "{since}");
+    }
+}
+
+#[test]
+fn what_began_before_its_incident_closed_does_not_count() {
+    let rules = COUNTING.replace("count = 3", "count = 2");
+    let rules = format!(
+        "{rules}resolve_after = \"0s\"\nreopen_within = \"0s\"\nverification = {{ check = \"*/10 * * * *\", for = \"30m\" }}\n"
+    );
+    let mut story = Story::with(&rules, nobody_closes());
+    let alerts = ["1", "2"].map(|n| [("alertname", "Disk"), ("n", n)]);
+    alerts.iter().for_each(|alert| story.fires(alert));
+    story.world.advance(1);
+    alerts.iter().for_each(|alert| story.resolves(alert));
+    // It closes at half past.
+    for (minutes, alert) in [(27, alerts[0]), (5, alerts[1])] {
+        story.world.advance(minutes);
+        story.fires(&alert);
+    }
+    story.world.advance(10);
+    assert_eq!(
+        of_the_end(&story, &rules, at(BEFORE)),
+        ["Disk 09:00, 1 pages, 1 min"]
+    );
+}
+
+#[test]
+fn a_storm_ends_and_hands_on_what_still_fires() {
+    let mut book = nobody_closes();
+    book.storm = Some(StormCap {
+        incidents: 2,
+        within_ms: 60_000,
+    });
+    let mut story = Story::with(BY_NAME, book);
+    for name in ["Disk", "Load", "Null", "Slow"] {
+        story.fires(&[("alertname", name)]);
+    }
+    story.world.advance(10);
+    assert_eq!(
+        of_the_end(&story, BY_NAME, at(BEFORE)),
+        [
+            "Disk 09:00, 2 pages, 10 min",
+            "Load 09:00, 2 pages, 10 min",
+            "Null 09:01, 1 pages, 9 min",
+            "Slow 09:01, 1 pages, 9 min"
+        ]
+    );
+}
+
 #[test]
 fn a_silence_that_begins_or_ends_with_the_span_is_no_earlier_and_no_later_than_it_was() {
     let rules = BY_NAME;
@@ -881,17 +965,7 @@ fn a_silence_that_begins_or_ends_with_the_span_is_no_earlier_and_no_later_than_i
     story.fires(&[("alertname", "Disk")]);
     story.world.advance(3);
     let begins = story.world.simulation.now();
-    let wanted = Wanted {
-        id: None,
-        new_id: "s1".to_owned(),
-        matchers: vec![Matcher::parse("alertname=\"Disk\"").expect("a matcher")],
-        starts_at: begins,
-        ends_at: begins.plus(Duration::from_secs(600)),
-        created_by: "ana".to_owned(),
-        comment: String::new(),
-        token: None,
-        annotations: Labels::default(),
-    };
+    let wanted = of_disk(begins, Duration::from_secs(600));
     story.world.simulation.silence(wanted).expect("it is taken");
     story.world.advance(10);
     let ends = story.world.simulation.now();

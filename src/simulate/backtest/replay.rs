@@ -127,7 +127,7 @@ impl<'p> Replay<'p> {
             .into_iter()
             .filter(|silence| silence.starts_at <= span.until)
             .collect();
-        silences.sort_by(|one, other| (one.starts_at, &one.id).cmp(&(other.starts_at, &other.id)));
+        silences.sort_by(|one, other| (comes_at(one), &one.id).cmp(&(comes_at(other), &other.id)));
         let mut replay = Self {
             past,
             store: replay::store(),
@@ -423,7 +423,7 @@ impl<'p> Replay<'p> {
             self.store.read(replay::next_due)?,
             self.lives.opens_at(),
             self.lives.acts_at(),
-            self.silences.front().map(|silence| silence.starts_at),
+            self.silences.front().map(comes_at),
             self.pages.first().map(|(at, _)| *at),
             self.assumed.first().map(|(at, ..)| *at),
             self.closed.first().map(|(at, _)| *at),
@@ -476,11 +476,11 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    /// Those that begin until then.
+    /// Those that come until then.
     fn silences_begin(&mut self, until: Timestamp) -> Result<(), Ended> {
         while let Some(silence) = self
             .silences
-            .pop_front_if(|silence| silence.starts_at <= until)
+            .pop_front_if(|silence| comes_at(silence) <= until)
         {
             self.transact(move |tx, _its, now| replay::silence(tx, &silence, now))?;
         }
@@ -684,7 +684,9 @@ impl<'p> Replay<'p> {
             self.assumed.insert((at, number, Assumed::Close));
         }
         if let Some(closed) = of.closed_at {
-            let at = closed.plus(of.reopen_within).max(now).shifted(1);
+            // What began before it closed does not count for its key.
+            let is_asked_for = of.reopen_within.max(self.in_force.rules.longest_wait());
+            let at = closed.plus(is_asked_for).max(now).shifted(1);
             self.closed.insert((at, number));
         }
     }
@@ -805,6 +807,14 @@ fn window_of(incident: &Incident, in_force: &InForce) -> Duration {
             let processes = &in_force.book.processes;
             processes.of(incident.severity).verification.window
         }
+    }
+}
+
+/// When a silence is there: before it begins where it was made before that, so that it mutes what is due just then.
+fn comes_at(silence: &Silence) -> Timestamp {
+    match silence.updated_at < silence.starts_at {
+        true => silence.starts_at.shifted(-1),
+        false => silence.starts_at,
     }
 }
 
