@@ -242,6 +242,7 @@
 //!     - `simulate/backtest/ahead.rs`: Reading ahead
 //!     - `simulate/backtest/past.rs`: What happened
 //!     - `simulate/backtest/replay.rs`: The replay
+//!       - `simulate/backtest/replay/lasting.rs`: What lasted when the span began, beside the incidents that were open
 //!     - `simulate/backtest/report.rs`: What a backtest found
 //!     - `simulate/backtest/sums.rs`: What is said of incidents once they are gone
 //!   - `simulate/cases.rs`: Rule tests, run

@@ -212,6 +212,16 @@ impl RuleSet {
         !self.intervals.is_empty()
     }
 
+    /// How long an alert counts for what a key waits for, at the most.
+    pub fn longest_wait(&self) -> Duration {
+        let all = self.rules.iter().map(|rule| match rule.settings.open {
+            None | Some(OpenWhen::AtOnce) => Duration::ZERO,
+            Some(OpenWhen::After(span)) => span,
+            Some(OpenWhen::Count { within, .. }) => within,
+        });
+        all.max().unwrap_or_default()
+    }
+
     /// What decides alike: the revision, and which of its intervals `now` lies in. An alert that none of the rules opened is judged
     /// again when that has changed.
     pub fn standing(&self, now: Timestamp) -> String {

@@ -23,7 +23,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// How long after its first page an incident that did not happen is taken to be acknowledged, where nobody says.
@@ -117,10 +116,8 @@ pub fn run_seen(
     // It sees both sides as they come.
     let witness = RefCell::new(witness);
     let mut dictionary = Dictionary::default();
-    let mut survey = thread::scope(|scope| {
-        Survey::of(scope, history, span, &mut dictionary.keys, &mut |read| {
-            going_on(tell(Progress::Read(read)))
-        })
+    let mut survey = Survey::of_all(history, span, &mut dictionary.keys, &mut |read| {
+        going_on(tell(Progress::Read(read)))
     })?;
     let n_replays = 1 + u64::from(asked.against.is_some());
     let of = survey.n_transitions.saturating_mul(n_replays);
@@ -134,6 +131,7 @@ pub fn run_seen(
                 span,
                 survey: &mut survey,
                 dictionary: &mut dictionary,
+                live,
                 happened: &mut |_brief, _dictionary| {},
                 goes_on: &mut |Step::Replayed(done)| going_on(tell(Progress::Judged { done, of })),
             };
@@ -153,6 +151,7 @@ pub fn run_seen(
             span,
             survey: &mut survey,
             dictionary: &mut dictionary,
+            live,
             happened: &mut |brief, dictionary| {
                 if !compares_rules {
                     happened.add(&brief, dictionary);

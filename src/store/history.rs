@@ -92,22 +92,24 @@ pub fn alerts(
     Ok(found)
 }
 
-/// As much of an alert as says whether it is wanted.
-#[derive(Debug, Deserialize)]
-struct Standing {
-    status: Status,
+/// As much of an alert as says whether it is wanted, and how it stands.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Standing {
+    pub status: Status,
     changed_at: Timestamp,
     #[serde(default)]
     incident: Option<u64>,
+    #[serde(default)]
+    pub held_by: Option<Fingerprint>,
 }
 
-/// Alerts without an incident that are not resolved and have come to that before an instant: a page of them, and where the next
-/// begins.
+/// Alerts that are not resolved and have come to that before an instant, of those without an incident and of those that wait: a page of
+/// them, and where the next begins.
 pub fn lasting(
     reader: &Reader<'_>,
     from: Option<&Place>,
     before: Timestamp,
-) -> Result<Page<Fingerprint>, Error> {
+) -> Result<Page<(Fingerprint, Standing)>, Error> {
     let all = keys::all_alerts();
     let (mut found, mut n, mut next) = (Vec::new(), 0, None);
     let from = from.map_or(&all, |place| &place.0);
@@ -117,8 +119,8 @@ pub fn lasting(
         Order::Forward,
         &mut |key, alert: Standing| {
             let lasts = alert.status != Status::Resolved && alert.changed_at < before;
-            if lasts && alert.incident.is_none() {
-                found.extend(keys::last_number(key).map(Fingerprint));
+            if lasts && (alert.incident.is_none() || alert.status == Status::Pending) {
+                found.extend(keys::last_number(key).map(|of| (Fingerprint(of), alert)));
             }
             n += 1;
             if n < PAGE_RECORDS {

@@ -11,7 +11,7 @@ pub use crate::store::muting::again::{
     Standing, arm, has_upkeep, held_by, keep_up, look, next_due,
 };
 
-pub(crate) use crate::store::muting::again::begin_lap;
+pub(crate) use crate::store::muting::again::{begin_lap, look_at_held};
 
 use crate::domain::alert::{Alert, Fingerprint, Status};
 use crate::domain::incident::event::{MutedBy, WATCHKEEPER};

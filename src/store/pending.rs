@@ -142,6 +142,8 @@ pub(crate) fn mature_key(
                 let target = tx.target(key, now)?;
                 if let Some(cause) = held_by(tx, &alert, *fingerprint, target, in_force)? {
                     alert.held_by = Some(cause);
+                    // One that it began to wait with is closed by now, and it is no longer of that.
+                    alert.incident = None;
                     tx.put_alert(
                         *fingerprint,
                         Some(&before),
@@ -308,6 +310,18 @@ impl Tx<'_, '_> {
         pending.members.remove(&fingerprint);
         self.keep_pending(key, Some(&before), pending);
         Ok(())
+    }
+
+    /// The same of one whose key has met what it waits for: with the last one nothing of the key is left.
+    pub(crate) fn end_pending(&mut self, key: &str, fingerprint: Fingerprint) -> Result<(), Error> {
+        self.remove_pending(key, fingerprint)?;
+        match self.read().pending(key)? {
+            Some(left) if left.members.is_empty() => {
+                self.put_pending(key, Some(&left), None);
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The last incident of a key; where a storm that is over took it, the last one before that.

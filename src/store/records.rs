@@ -363,6 +363,31 @@ pub struct Transition {
     /// What it says otherwise than before, where it said something before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reworded: Option<Box<Reworded>>,
+    /// How it stood before, where it fired without an incident and nothing else here says how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Was>,
+}
+
+/// How an alert stood that fired and had no incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Was {
+    /// A cause held it.
+    Held,
+    /// No rule had opened it, and it was judged again.
+    Unopened,
+}
+
+impl Was {
+    pub(crate) fn of(before: &Alert, change: Change) -> Option<Self> {
+        match (before.held_by, change) {
+            (Some(_), _) if before.is_live() => Some(Self::Held),
+            (None, Change::Fired) if before.is_live() && before.incident.is_none() => {
+                Some(Self::Unopened)
+            }
+            (Some(_) | None, _) => None,
+        }
+    }
 }
 
 /// What an alert says otherwise than before: by name what it said and what it says, of both none where it says nothing.

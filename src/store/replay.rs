@@ -10,15 +10,16 @@ use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
 use crate::store::engine::{Stage, panic_text};
 use crate::store::error::Error;
-use crate::store::joining::{resolve, sides_of};
+use crate::store::joining::{facts_of, opening_by_all, resolve, sides_of};
 use crate::store::kept::Kept;
 use crate::store::memory::{Map, Records};
 use crate::store::overlay::Changes;
+use crate::store::pending::wait_of;
 use crate::store::read::Reader;
 use crate::store::report::fires_as_then;
 use crate::store::tx::{Counter, Tx};
 use crate::store::watch::go_stale;
-use crate::store::{Cache, InForce, keys, lists, muting, pending, silences};
+use crate::store::{Cache, InForce, keys, lists, muting, pending, silences, storms};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -110,6 +111,8 @@ impl Scratch {
 }
 
 /// Begins with numbers of incidents after `last`, these exceptions of schedules, and the inhibitions that are in force.
+///
+/// What is taken over before anything that is due is done is looked at then: something of what muted it may have ended just now.
 pub fn begin(
     tx: &mut Tx<'_, '_>,
     last: u64,
@@ -122,7 +125,8 @@ pub fn begin(
     }
     let last = overrides.iter().map(|(_, of)| of.id).max().unwrap_or(0);
     tx.put(keys::meta(Counter::Override.name()), &last);
-    crate::store::unrefused(muting::arm(tx, &in_force.rules))
+    crate::store::unrefused(muting::arm(tx, &in_force.rules))?;
+    muting::begin_lap(tx)
 }
 
 /// Takes over an incident as it was.
@@ -140,6 +144,95 @@ pub fn put_alert(
 ) -> Result<(), Error> {
     tx.put_alert(fingerprint, None, alert, None, now)?;
     tx.follow_inhibitions(in_force)
+}
+
+/// Under what an alert waits.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    pub key: String,
+    pub rule: String,
+    /// That it began is what its key waited for.
+    pub is_met: bool,
+}
+
+/// An alert began to wait at an instant before now, as it was `then`, under the key of its incident where it has one. None where it waits
+/// for nothing under these rules.
+pub fn begins_to_wait(
+    tx: &mut Tx<'_, '_>,
+    then: &Alert,
+    fingerprint: Fingerprint,
+    key: Option<String>,
+    in_force: &InForce,
+    at: Timestamp,
+) -> Result<Option<Waits>, Error> {
+    let rules = &in_force.rules;
+    let before = tx.read().alert(fingerprint)?;
+    let own = before.as_ref().filter(|_| key.is_some());
+    let own = own.and_then(|before| rules.opening_of(before.rule.as_deref()?));
+    let facts = facts_of(then);
+    let Some(opening) = own.or_else(|| opening_by_all(rules, facts, at)) else {
+        return Ok(None);
+    };
+    let Some(wait) = wait_of(opening.open()) else {
+        return Ok(None);
+    };
+    let key = key.unwrap_or_else(|| opening.dedup_key(facts, fingerprint).key);
+    let rule = opening.rule().to_owned();
+    let target = tx.target(&key, at)?;
+    let is_met = tx.add_pending(&key, (fingerprint, then), wait, target, at)?;
+    Ok(Some(Waits { key, rule, is_met }))
+}
+
+/// One that waited fires no more.
+pub fn leaves_off(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    waits: &Waits,
+) -> Result<(), Error> {
+    tx.remove_pending(&waits.key, fingerprint)
+}
+
+/// One that waited has met what it waited for.
+pub fn has_waited(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    waits: &Waits,
+) -> Result<(), Error> {
+    tx.end_pending(&waits.key, fingerprint)
+}
+
+/// Takes over an alert that waits.
+pub fn put_waiting(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    alert: &Alert,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let before = tx.read().alert(fingerprint)?;
+    tx.put_alert(fingerprint, before.as_ref(), alert, None, now)
+}
+
+/// A key has met what it waits for.
+pub fn is_met(
+    tx: &mut Tx<'_, '_>,
+    key: &str,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    pending::mature_key(tx, key, in_force, now).map(drop)
+}
+
+/// Looks for the cause that holds an alert; where nothing does under these rules, the alert is judged as if it had just arrived.
+pub fn look_at_held(
+    tx: &mut Tx<'_, '_>,
+    fingerprint: Fingerprint,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match tx.read().alert(fingerprint)? {
+        Some(alert) => muting::look_at_held(tx, fingerprint, &alert, in_force, now),
+        None => Ok(()),
+    }
 }
 
 /// An alert fires, or says something else while it does.
@@ -239,6 +332,7 @@ pub fn next_due(reader: &Reader<'_>) -> Result<Option<Timestamp>, Error> {
     let all = [
         lists::next_due(reader)?,
         pending::next_due(reader)?,
+        storms::next_due(reader)?,
         muting::next_due(reader)?,
         muting::has_upkeep(reader)?.then_some(Timestamp::EPOCH),
     ];
@@ -250,6 +344,9 @@ pub fn do_due(tx: &mut Tx<'_, '_>, in_force: &InForce, now: Timestamp) -> Result
     let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
     if is_due(pending::next_due(&tx.read())?) {
         return crate::store::unrefused(pending::mature(tx, in_force, now).map(drop));
+    }
+    if is_due(storms::next_due(&tx.read())?) {
+        return crate::store::unrefused(storms::step(tx, in_force, now));
     }
     if muting::has_upkeep(&tx.read())? {
         return crate::store::unrefused(muting::keep_up(tx, in_force));

@@ -12,7 +12,7 @@ use crate::store::kept::Kept;
 use crate::store::read::{Reader, SILENCES_CHANGED, encode};
 use crate::store::records::{
     Change, CheckSeen, DeadLetter, FIRST_SIGHTING, Head, KeyHolder, OneOrMore, PageRecord, Pending,
-    Reworded, Seen, Transition, joined,
+    Reworded, Seen, Transition, Was, joined,
 };
 use crate::store::served::{self, Unserved, unserved};
 use crate::store::{Cache, Failure, InForce, keys, outbox};
@@ -520,6 +520,7 @@ impl<'t, 's> Tx<'t, 's> {
             starts_at: Some(alert.starts_at),
             incident: alert.incident,
             reworded: before.and_then(|before| Reworded::between(before, alert)),
+            was: before.and_then(|before| Was::of(before, change)),
         });
         Ok(())
     }

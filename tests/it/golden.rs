@@ -27,7 +27,7 @@ use watchkeeper::domain::verification::{CheckResult, Plan};
 use watchkeeper::store::muting::Standing;
 use watchkeeper::store::records::{
     Attempt, Change, CheckSeen, CountedRun, DeadLetter, Head, KeyHolder, Lack, PageRecord,
-    PageState, Pending, Quarantined, Replayed, Reworded, Seen, Start, Transition, Wait,
+    PageState, Pending, Quarantined, Replayed, Reworded, Seen, Start, Transition, Wait, Was,
 };
 use watchkeeper::store::storms::Openings;
 
@@ -748,6 +748,7 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             starts_at: Some(nine()),
             incident: Some(12),
             reworded: None,
+            was: None,
         };
         same(text, &transition);
     });
@@ -770,6 +771,21 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
                 )]),
                 attributes: BTreeMap::from([("severity".to_owned(), turn(None, Some("critical")))]),
             })),
+            was: None,
+        };
+        same(text, &transition);
+    });
+    check("transition_was_held", &|text| {
+        let transition = Transition {
+            fingerprint: DOWN,
+            change: Change::Resolved,
+            status: Status::Resolved,
+            source: "ge".to_owned(),
+            outcome: None,
+            starts_at: Some(nine()),
+            incident: None,
+            reworded: None,
+            was: Some(Was::Held),
         };
         same(text, &transition);
     });

@@ -1,7 +1,8 @@
 //! Muting: silences, maintenance windows and inhibition, and whom they keep from being paged.
 
+use crate::backtest::nobody_closes;
 use crate::world::{
-    Receiver, START, World, book, by_word, contacts, lead, policy, rules, sighting, template,
+    Receiver, START, World, book, by_word, contacts, lead, plan, policy, rules, sighting, template,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -686,6 +687,36 @@ fn an_effect_that_must_last_waits_its_time_once_its_cause_ended() {
     assert_eq!(world.alert("Down eu").status, Status::Pending);
     world.advance(2);
     assert_eq!(world.pages()[1..], ["09:12 ana (update)", "09:14 ana"]);
+}
+
+#[test]
+fn an_effect_that_waited_while_its_incident_closed_is_judged_when_its_cause_ends() {
+    let rules = with_settings(clustered(), |settings| {
+        settings.open = Some(OpenWhen::After(Duration::from_secs(120)));
+        settings.resolve_after = Some(Duration::ZERO);
+        settings.verification = Some(plan("*/10 * * * *", 1));
+    });
+    let mut world = World::with(START, nobody_closes(), rules);
+    world.fires("Down eu");
+    world.advance(2);
+    world.resolves("Down eu");
+    world.fires("Cluster eu");
+    // It begins to wait as a recurrence of what is closed before its time has come.
+    world.advance(57);
+    world.fires("Down eu");
+    assert_eq!(world.alert("Down eu").status, Status::Pending);
+    world.advance(1);
+    assert!(!world.incident(1).is_open());
+    world.advance(1);
+    assert_eq!(
+        world.alert("Down eu").held_by,
+        Some(fingerprint("Cluster eu"))
+    );
+    world.advance(9);
+    world.resolves("Cluster eu");
+    assert_eq!(world.alert("Down eu").status, Status::Pending);
+    world.advance(2);
+    assert!(world.incident(1).is_open(), "it is reopened");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::domain::incident::{Entry, Event};
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::past::{Act, Live, is_act};
 use crate::simulate::backtest::sums::{Brief, Span, brief};
-use crate::store::history::{self, Page, Place};
+use crate::store::history::{self, Page, Place, Standing};
 use crate::store::records::{Change, Transition};
 use crate::store::{Error, Store};
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ pub(super) fn lasting<'s>(
     scope: &'s Scope<'s, '_>,
     history: &'s Store,
     before: Timestamp,
-) -> Ahead<Vec<Fingerprint>> {
+) -> Ahead<Vec<(Fingerprint, Standing)>> {
     reads(scope, LASTING_AHEAD, move |to| {
         let mut place: Option<Place> = None;
         loop {

@@ -7,12 +7,12 @@ use crate::domain::time::Timestamp;
 use crate::simulate::backtest::Ended;
 use crate::simulate::backtest::ahead::{self, Ahead, Happened, Told};
 use crate::simulate::backtest::sums::{Brief, Names, Span};
-use crate::store::history;
-use crate::store::records::{Change, Reworded, Transition, Turns};
+use crate::store::history::{self, Standing};
+use crate::store::records::{Change, Reworded, Transition, Turns, Was};
 use crate::store::{Error, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 /// Alerts of one span.
 pub(super) const ALERTS_MAX: usize = 5_000_000;
@@ -27,8 +27,8 @@ pub(super) struct Known {
     pub(super) key: Option<u32>,
     /// That incident, as far as time has come.
     pub(super) live: Option<u64>,
-    /// It fired before the span began, and belonged to no incident.
-    pub(super) lasted: bool,
+    /// The incident that the first thing that became of it in the span is of.
+    pub(super) first_of: Option<u64>,
     /// The key that it last came to in a replay.
     pub(super) came_to: Option<u32>,
 }
@@ -94,12 +94,21 @@ impl Alerts {
     }
 }
 
+/// An alert that fired before the span began, and belonged to no incident.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    pub(super) held: bool,
+    /// It had not been heard of for long.
+    pub(super) stale: bool,
+    /// When it began, as far as that is known.
+    pub(super) starts_at: Option<Timestamp>,
+}
+
 /// A first look through the transitions of the span.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) alerts: Alerts,
-    /// Those that nothing became of in the span, and that fired before it without an incident.
-    pub(super) lasting: Vec<Fingerprint>,
+    pub(super) lasted: BTreeMap<Fingerprint, Lasted>,
     /// Of alerts that changed their words in the span, what they said before the first time.
     before: BTreeMap<Fingerprint, Before>,
     pub(super) n_transitions: u64,
@@ -115,41 +124,67 @@ struct Before {
 }
 
 impl Survey {
-    pub(super) fn of<'s>(
-        scope: &'s Scope<'s, '_>,
-        history: &'s Store,
+    /// With everything that had lasted when the span began, also such as nothing became of in it.
+    pub(super) fn of_all(
+        history: &Store,
+        span: Span,
+        names: &mut Names,
+        goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
+    ) -> Result<Self, Ended> {
+        thread::scope(|scope| {
+            let mut lasting = ahead::lasting(scope, history, span.since);
+            let mut survey = Self::of(history, span, names, goes_on)?;
+            while let Some(some) = lasting.next()? {
+                survey.add_unheard(some);
+                goes_on(survey.n_transitions)?;
+            }
+            Ok(survey)
+        })
+    }
+
+    pub(super) fn of(
+        history: &Store,
         span: Span,
         names: &mut Names,
         goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
     ) -> Result<Self, Ended> {
         let mut survey = Self::default();
         let mut keys: BTreeMap<u64, Option<u32>> = BTreeMap::new();
-        let mut lasting = ahead::lasting(scope, history, span.since);
-        let mut ahead = ahead::transitions(scope, history, span, false);
-        while let Some(Told { some, .. }) = ahead.next()? {
-            for (_, transition) in &some {
-                if let Some(number) = transition.incident
-                    && !keys.contains_key(&number)
-                {
-                    let head = history.read(|reader| reader.head(number))?;
-                    let key = head.and_then(|head| head.dedup_key);
-                    keys.insert(number, key.map(|key| names.number(&key)));
+        thread::scope(|scope| {
+            let mut ahead = ahead::transitions(scope, history, span, false);
+            while let Some(Told { some, .. }) = ahead.next()? {
+                for (_, transition) in &some {
+                    if let Some(number) = transition.incident
+                        && !keys.contains_key(&number)
+                    {
+                        let head = history.read(|reader| reader.head(number))?;
+                        let key = head.and_then(|head| head.dedup_key);
+                        keys.insert(number, key.map(|key| names.number(&key)));
+                    }
+                    let key = transition.incident.and_then(|number| *keys.get(&number)?);
+                    survey.add(transition, key);
                 }
-                let key = transition.incident.and_then(|number| *keys.get(&number)?);
-                survey.add(transition, key);
+                if survey.alerts.len() > ALERTS_MAX {
+                    return Err(Ended::TooManyAlerts);
+                }
+                goes_on(survey.n_transitions)?;
             }
-            if survey.alerts.len() > ALERTS_MAX {
-                return Err(Ended::TooManyAlerts);
+            Ok(survey)
+        })
+    }
+
+    /// Alerts that lasted and of which the span may say nothing.
+    fn add_unheard(&mut self, some: Vec<(Fingerprint, Standing)>) {
+        for (fingerprint, standing) in some {
+            if !self.alerts.contains(fingerprint) {
+                let lasted = Lasted {
+                    held: standing.held_by.is_some(),
+                    stale: standing.status == Status::Stale,
+                    starts_at: None,
+                };
+                self.lasted.insert(fingerprint, lasted);
             }
-            goes_on(survey.n_transitions)?;
         }
-        while let Some(some) = lasting.next()? {
-            let unmoved = some.into_iter();
-            let unmoved = unmoved.filter(|of| !survey.alerts.contains(*of));
-            survey.lasting.extend(unmoved);
-            goes_on(survey.n_transitions)?;
-        }
-        Ok(survey)
     }
 
     fn add(&mut self, transition: &Transition, key: Option<u32>) {
@@ -160,8 +195,12 @@ impl Survey {
             self.n_joined += u64::from(joins);
         }
         let fingerprint = transition.fingerprint;
+        if !self.alerts.contains(fingerprint) {
+            self.lasted
+                .extend(lasted(transition).map(|lasted| (fingerprint, lasted)));
+        }
         let known = self.alerts.entry(fingerprint, || Known {
-            lasted: lasted(transition),
+            first_of: transition.incident,
             ..Known::default()
         });
         known.key = key.or(known.key);
@@ -173,14 +212,20 @@ impl Survey {
     }
 }
 
-/// Whether an alert of which this is the first that is known fired before, and belonged to no incident. One that comes to an incident
-/// without saying anything waited, or was held by a cause.
-fn lasted(first: &Transition) -> bool {
-    match first.change {
-        Change::Fired => false,
-        Change::Changed if first.reworded.is_none() => true,
-        Change::Changed | Change::Resolved | Change::Stale => first.incident.is_none(),
-    }
+/// How an alert stood of which this is the first that is known, where it fired before and belonged to no incident. One that comes to an
+/// incident without saying anything waited, or was held by a cause.
+fn lasted(first: &Transition) -> Option<Lasted> {
+    let did_last = match (first.was, first.change) {
+        (Some(_), _) => true,
+        (None, Change::Fired) => false,
+        (None, Change::Changed) if first.reworded.is_none() => true,
+        (None, Change::Changed | Change::Resolved | Change::Stale) => first.incident.is_none(),
+    };
+    did_last.then(|| Lasted {
+        held: first.was == Some(Was::Held),
+        stale: first.status == Status::Stale && first.change != Change::Stale,
+        starts_at: first.starts_at.filter(|_| first.change != Change::Fired),
+    })
 }
 
 fn first_turns(before: &mut BTreeMap<String, Option<String>>, turns: &Turns) {

@@ -1,9 +1,12 @@
 //! The replay: transitions of alerts in their order, through the store's own transactions under the rules that are tried, by a clock
 //! that goes from one thing that is due to the next.
 
+mod lasting;
+
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
 use crate::domain::incident::event::WATCHKEEPER;
 use crate::domain::incident::{Entry, Event, Incident, Member};
+use crate::domain::rule::RuleSet;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
@@ -76,6 +79,8 @@ pub(super) struct Past<'p> {
     pub(super) span: Span,
     pub(super) survey: &'p mut Survey,
     pub(super) dictionary: &'p mut Dictionary,
+    /// The rules that are live.
+    pub(super) live: &'p RuleSet,
     /// Is told of each incident that happened.
     pub(super) happened: &'p mut dyn FnMut(Brief, &mut Dictionary),
     /// Is told of each transition that was replayed.
@@ -142,7 +147,7 @@ impl<'p> Replay<'p> {
             .into_iter()
             .filter(|silence| silence.starts_at <= span.until)
             .collect();
-        silences.sort_by(|one, other| (one.starts_at, &one.id).cmp(&(other.starts_at, &other.id)));
+        silences.sort_by(|one, other| (comes_at(one), &one.id).cmp(&(comes_at(other), &other.id)));
         let mut replay = Self {
             past,
             store: Scratch::default(),
@@ -183,9 +188,8 @@ impl<'p> Replay<'p> {
         let overrides = history.read(history::overrides)?;
         let last = self.lives.last_number;
         self.transact(move |tx, its, _now| replay::begin(tx, last, &overrides, its))?;
-        // What mutes is there before what is muted.
-        self.silences_begin()?;
-        self.do_due()?;
+        // Nothing is looked at before all is there: neither what is muted without what mutes it, nor that without what it is to mute.
+        self.silences_begin(span.since.shifted(-1))?;
         let mut members = Members::new();
         while let Some(opened) = self.lives.opened_before(span.since)? {
             self.tell_happened(opened.brief);
@@ -195,26 +199,7 @@ impl<'p> Replay<'p> {
             self.sign()?;
         }
         let seeded = self.carry_alerts(&members)?;
-        let lasted = self
-            .past
-            .survey
-            .alerts
-            .sorted(|known| known.lasted.then_some(()));
-        let lasted = lasted.iter().map(|(fingerprint, ())| *fingerprint);
-        let mut lasted: Vec<Fingerprint> = lasted.filter(|of| !seeded.contains(of)).collect();
-        let lasting = self.past.survey.lasting.iter().copied();
-        lasted.extend(lasting.filter(|fingerprint| !seeded.contains(fingerprint)));
-        for some in lasted.chunks(TOGETHER_MAX) {
-            let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
-            let told = known.into_iter().map(|(fingerprint, alert)| {
-                let alert = self.words.then(self.past.survey, fingerprint, alert);
-                (fingerprint, false, Says::Fires(Box::new(alert)))
-            });
-            let told: Vec<_> = told.collect();
-            self.tell(told)?;
-            self.do_due()?;
-        }
-        Ok(())
+        self.carry_lasting(seeded)
     }
 
     /// Takes over an incident as it was, and notes its alerts: one that several had is of the one that it last fired in.
@@ -263,6 +248,14 @@ impl<'p> Replay<'p> {
                 let Some(carried) = members.get(&fingerprint) else {
                     continue;
                 };
+                // One that ended may have fired since without an incident: then nothing ties it to this one.
+                let last_of = match self.past.survey.alerts.get(fingerprint) {
+                    Some(known) => known.first_of,
+                    None => alert.incident,
+                };
+                if carried.member == Member::Resolved && last_of != Some(carried.number) {
+                    continue;
+                }
                 let alert = self.words.then(self.past.survey, fingerprint, alert);
                 let rule = match alert.incident == Some(carried.number) {
                     true => alert.rule.clone(),
@@ -443,7 +436,7 @@ impl<'p> Replay<'p> {
             self.store.read(replay::next_due)?,
             self.lives.opens_at(),
             self.lives.acts_at(),
-            self.silences.front().map(|silence| silence.starts_at),
+            self.silences.front().map(comes_at),
             self.pages.first().map(|(at, _)| *at),
             self.assumed.first().map(|(at, ..)| *at),
             self.closed.first().map(|(at, _)| *at),
@@ -466,7 +459,8 @@ impl<'p> Replay<'p> {
     /// What is due beside the store: silences, people, what is taken for granted, intervals.
     fn do_others(&mut self) -> Result<(), Ended> {
         let now = self.at;
-        self.silences_begin()?;
+        self.silences_begin(now)?;
+        self.do_due()?;
         while let Some((_, number)) = first_until(&mut self.pages, |(at, _)| *at <= now) {
             self.transact(move |tx, its, now| replay::look(tx, number, its, now))?;
             self.do_due()?;
@@ -494,14 +488,13 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    fn silences_begin(&mut self) -> Result<(), Ended> {
-        let now = self.at;
+    /// Those that come until then.
+    fn silences_begin(&mut self, until: Timestamp) -> Result<(), Ended> {
         while let Some(silence) = self
             .silences
-            .pop_front_if(|silence| silence.starts_at <= now)
+            .pop_front_if(|silence| comes_at(silence) <= until)
         {
             self.transact(move |tx, _its, now| replay::silence(tx, &silence, now))?;
-            self.do_due()?;
         }
         Ok(())
     }
@@ -715,7 +708,9 @@ impl<'p> Replay<'p> {
             self.assumed.insert((at, number, Assumed::Close));
         }
         if let Some(closed) = of.closed_at {
-            let at = closed.plus(of.reopen_within).max(now).shifted(1);
+            // What began before it closed does not count for its key.
+            let is_asked_for = of.reopen_within.max(self.in_force.rules.longest_wait());
+            let at = closed.plus(is_asked_for).max(now).shifted(1);
             self.closed.insert((at, number));
         }
     }
@@ -830,6 +825,14 @@ fn window_of(incident: &Incident, in_force: &InForce) -> Duration {
             let processes = &in_force.book.processes;
             processes.of(incident.severity).verification.window
         }
+    }
+}
+
+/// When a silence is there: before it begins where it was made before that, so that it mutes what is due just then.
+fn comes_at(silence: &Silence) -> Timestamp {
+    match silence.updated_at < silence.starts_at {
+        true => silence.starts_at.shifted(-1),
+        false => silence.starts_at,
     }
 }
 

@@ -322,7 +322,7 @@ pub fn held_by(
 }
 
 /// An alert that has no incident because of a cause: where none inhibits it any more, it is judged as if it had just arrived.
-fn look_at_held(
+pub(crate) fn look_at_held(
     tx: &mut Tx<'_, '_>,
     fingerprint: Fingerprint,
     before: &Alert,
