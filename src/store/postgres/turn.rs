@@ -191,7 +191,7 @@ impl Writer {
 
     fn hear(&mut self, key: Key, told: Option<Vec<u8>>) {
         match told {
-            Some(value) if key.first() == Some(&keys::EVENT) => self.recent.add(&key, value),
+            Some(value) if key.first() == Some(&keys::EVENT) => self.recent.add(key, value),
             told => self.rows.remember(key, told),
         }
     }

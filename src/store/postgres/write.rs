@@ -288,10 +288,8 @@ impl Writer {
     /// What this replica wrote is known to be durable.
     fn follow_own(&mut self, changes: &Changes) {
         self.rows.follow(changes);
-        for (key, value) in changes {
-            if let (Some(&keys::EVENT), Some(value)) = (key.first(), value) {
-                self.recent.add(key, value.clone());
-            }
+        for key in changes.keys() {
+            self.recent.drop_log(key);
         }
     }
 
