@@ -67,7 +67,7 @@ impl Writer {
             return Err(no_answer());
         };
         let text = format!(
-            "UPDATE wk_group SET at = at WHERE sequence = {}; SET LOCAL statement_timeout = 0; COMMIT",
+            "UPDATE wk_group SET at = at WHERE sequence = {}; COMMIT",
             attempt.after + 1
         );
         let confirmed = self.on.block_on(async {

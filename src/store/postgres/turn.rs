@@ -65,8 +65,7 @@ impl Writer {
                 // All at once on their way: they are done in this order, each after the turn was given.
                 tokio::join!(
                     biased;
-                    link.client
-                        .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+                    link.client.execute(&link.begin, &[]),
                     link.client.query_one(&link.turn, &[]),
                     async {
                         match is_new {

@@ -389,7 +389,9 @@ impl Writer {
             });
         }
         if let Err(found) = committed {
-            return Err(match is_lost(&found) {
+            // One that the server gave up may have been kept all the same.
+            let is_unknown = is_lost(&found) || found.code() == Some(&SqlState::QUERY_CANCELED);
+            return Err(match is_unknown {
                 true => Error::Uncertain {
                     why: super::error::chain(&found),
                 },
