@@ -28,7 +28,7 @@ impl Writer {
         let before = self.known;
         for _ in 0..FIND_OUT_TRIES {
             self.drop_link();
-            let found = match self.try_turn(&[]) {
+            let found = match self.try_turn(None) {
                 Ok(_nothing) => self.look_for(attempt, before),
                 Err(found) => Err(found),
             };
