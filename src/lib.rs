@@ -283,7 +283,7 @@
 //!     - `store/postgres/load.rs`: Filling an empty database
 //!     - `store/postgres/migrate.rs`: The tables, brought to the version that this program knows
 //!     - `store/postgres/read.rs`: Reads over the network
-//!     - `store/postgres/recent.rs`: What the last groups of all replicas added to the logs of incidents
+//!     - `store/postgres/recent.rs`: What other replicas added to the logs of incidents since this one last did
 //!     - `store/postgres/send.rs`: Sending a group to the database
 //!     - `store/postgres/tables.rs`: Where the records of each key lie in the database
 //!     - `store/postgres/turn.rs`: Taking the turn

@@ -152,11 +152,12 @@ pub(crate) fn event(incident: u64, seq: u64) -> Key {
     key(EVENT, &[&incident.to_be_bytes(), &seq.to_be_bytes()])
 }
 
-/// The prefix of one incident's log, where a range lies within that.
-pub(crate) fn log_of<'k>(from: &'k [u8], to: &[u8]) -> Option<&'k [u8]> {
+/// The incident of whose log a range is a part.
+pub(crate) fn incident_of_log(from: &[u8], to: &[u8]) -> Option<u64> {
     const PREFIX: usize = 9;
     let log = from.get(..PREFIX)?;
-    (log.first() == Some(&EVENT) && to.get(..PREFIX) == Some(log)).then_some(log)
+    let is_within = log.first() == Some(&EVENT) && to.get(..PREFIX) == Some(log);
+    is_within.then(|| last_number(log)).flatten()
 }
 
 /// Whether a record is one that is added and never changed by a later group.

@@ -2,7 +2,6 @@
 
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
 use crate::domain::escalation::EXHAUSTED_EVERY;
-use crate::domain::incident::Incident;
 use crate::domain::rule::{OpenWhen, STARTS_MAX};
 use crate::domain::time::Timestamp;
 use crate::store::engine::Order;
@@ -330,8 +329,7 @@ impl Tx<'_, '_> {
             return Ok(None);
         };
         // One that is stuck keeps its key.
-        let is_over = self.with(holder.incident, Incident::is_storm_over)?;
-        let is_over = is_over.unwrap_or_default();
+        let is_over = !self.avoids(holder.incident) && self.is_storm_over(holder.incident)?;
         Ok(match is_over {
             true => holder.before,
             false => Some(holder.incident),

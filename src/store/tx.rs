@@ -322,6 +322,18 @@ impl<'t, 's> Tx<'t, 's> {
         }
     }
 
+    /// Whether it is a storm that is over. Every alert asks that of the incident of its key, which is not replayed for it: another
+    /// replica may have gone on with it.
+    pub(crate) fn is_storm_over(&self, number: u64) -> Result<bool, Error> {
+        match self.work.get(&number) {
+            Some(work) => Ok(work.incident.is_storm_over()),
+            None => {
+                let head = self.read().head(number)?;
+                Ok(head.is_some_and(|head| head.storm_over))
+            }
+        }
+    }
+
     /// Asks something of an incident; none where there is no such incident. What it makes due is settled in this
     /// transaction.
     pub fn command(

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use watchkeeper::domain::alert::Signal;
 use watchkeeper::domain::time::Timestamp;
-use watchkeeper::simulate::signal as signal_of;
+use watchkeeper::simulate::{Simulation, signal as signal_of};
 use watchkeeper::store::Error;
 use watchkeeper::store::engine::{
     BackupInfo, Class, Each, Engine, Job, Keep, Key, Order, Reads, Stage, Status, job,
@@ -31,6 +31,8 @@ struct Watched {
 struct Asked {
     foreseen: Mutex<BTreeSet<Key>>,
     unforeseen: Mutex<Vec<String>>,
+    /// How many parts of incidents' logs were read.
+    n_logs: Mutex<usize>,
 }
 
 struct Watching<'a> {
@@ -56,6 +58,7 @@ impl Reads for Watching<'_> {
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
         self.note(from);
+        *locked(&self.asked.n_logs) += usize::from(from.starts_with(b"E"));
         self.below.scan(from, to, order, each)
     }
 }
@@ -145,4 +148,26 @@ fn an_alert_that_joins_asks_for_nothing_that_was_not_foreseen() {
     step(Signal::Firing, &["Down db1", "Down db2"]);
     step(Signal::Resolved, &["Down db2"]);
     step(Signal::Firing, &["Down db2", "Down db3"]);
+}
+
+#[test]
+fn an_alert_reads_once_what_another_replica_added_to_its_incident() {
+    let asked = Arc::new(Asked::default());
+    let engine: Arc<dyn Engine> = Arc::new(Watched {
+        below: MemoryEngine::new(),
+        asked: Arc::clone(&asked),
+    });
+    let mut world = World::new("2026-03-02T09:00:00Z", &[("ana", 5), ("ben", 5)]);
+    world = world.on(Arc::clone(&engine));
+    let (in_force, now) = (world.simulation.in_force.clone(), world.simulation.now());
+    let mut other = Simulation::on(engine, in_force, now);
+    world.fires("Down db0");
+    for name in ["Down db1", "Down db2"] {
+        let mut report = signal_of(&[], Signal::Firing);
+        report.sightings = vec![sighting(name, Signal::Firing)];
+        other.receive(report).expect("memory keeps it");
+        *locked(&asked.n_logs) = 0;
+        world.fires(&format!("{name} as well"));
+        assert_eq!(*locked(&asked.n_logs), 1, "after {name}");
+    }
 }

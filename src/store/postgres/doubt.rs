@@ -28,7 +28,7 @@ impl Writer {
         let before = self.known;
         for _ in 0..FIND_OUT_TRIES {
             self.drop_link();
-            let found = match self.try_turn(&[]) {
+            let found = match self.try_turn(None) {
                 Ok(_nothing) => self.look_for(attempt, before),
                 Err(found) => Err(found),
             };
@@ -67,7 +67,7 @@ impl Writer {
             return Err(no_answer());
         };
         let text = format!(
-            "UPDATE wk_group SET at = at WHERE sequence = {}; SET LOCAL statement_timeout = 0; COMMIT",
+            "UPDATE wk_group SET at = at WHERE sequence = {}; COMMIT",
             attempt.after + 1
         );
         let confirmed = self.on.block_on(async {

@@ -1,69 +1,69 @@
-//! What the last groups of all replicas added to the logs of incidents: an incident that another replica went on with is caught up
-//! without asking the database.
+//! What other replicas added to the logs of incidents since this one last did: an incident that another replica went on with is caught
+//! up without asking the database. What this replica adds itself is in the incident that it remembers.
 
 use crate::store::engine::{Each, Key, Order, Reads};
 use crate::store::error::Error;
 use crate::store::keys;
+use lru::LruCache;
 use std::borrow::Cow;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
 
 /// What is kept of them, in bytes of keys and values.
 const BYTES_MAX: usize = 8 << 20;
 
 /// The newest records of logs. Of each incident that has any here, all from the first of them on are here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
-    logs: BTreeMap<Key, Log>,
-    /// Of which log each record is, in the order in which they came: the oldest go first, so that what is left of each log is
-    /// its end.
-    came: VecDeque<Key>,
+    /// By incident, and in the order in which they were last added to: where there are too many, those go first that have been quiet for
+    /// the longest.
+    logs: LruCache<u64, Log>,
     bytes: usize,
 }
 
 /// The end of one log, in order.
-type Log = VecDeque<(Key, Vec<u8>)>;
+type Log = Vec<(Key, Vec<u8>)>;
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            logs: LruCache::unbounded(),
+            bytes: 0,
+        }
+    }
+}
 
 impl Recent {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// A record of a log that was added to it.
-    pub(super) fn add(&mut self, key: &Key, value: Vec<u8>) {
-        let Some(name) = keys::log_of(key, key) else {
+    /// A record of a log that another replica added to it.
+    pub(super) fn add(&mut self, key: Key, value: Vec<u8>) {
+        let Some(incident) = keys::incident_of_log(&key, &key) else {
             return;
         };
-        let name = Key::from_slice(name);
-        let log = self.logs.entry(name.clone()).or_default();
         self.bytes += key.len() + value.len();
-        match log.binary_search_by(|(known, _)| known.cmp(key)) {
+        let log = self.logs.get_or_insert_mut(incident, Log::new);
+        match log.binary_search_by(|(known, _)| known.cmp(&key)) {
             Ok(at) => {
                 let before = log.get_mut(at).map(|known| &mut known.1);
                 let before = before.map_or_else(Vec::new, |known| std::mem::replace(known, value));
                 self.bytes -= key.len() + before.len();
             }
-            Err(at) => {
-                log.insert(at, (key.clone(), value));
-                self.came.push_back(name);
-            }
+            Err(at) => log.insert(at, (key, value)),
         }
         while self.bytes > BYTES_MAX
-            && let Some(oldest) = self.came.pop_front()
+            && let Some((_incident, quiet)) = self.logs.pop_lru()
         {
-            self.drop_first(oldest);
+            self.bytes -= size_of(&quiet);
         }
     }
 
-    fn drop_first(&mut self, name: Key) {
-        let Entry::Occupied(mut log) = self.logs.entry(name) else {
-            return;
-        };
-        if let Some((key, value)) = log.get_mut().pop_front() {
-            self.bytes -= key.len() + value.len();
-        }
-        if log.get().is_empty() {
-            log.remove();
+    /// This replica added to a log, and remembers the incident as of then: what was added before is asked for no more. What comes after
+    /// would not follow on it here.
+    pub(super) fn drop_log(&mut self, key: &[u8]) {
+        let incident = keys::incident_of_log(key, key);
+        if let Some(log) = incident.and_then(|incident| self.logs.pop(&incident)) {
+            self.bytes -= size_of(&log);
         }
     }
 
@@ -76,20 +76,20 @@ impl Recent {
     }
 
     /// The records of a log that are here with `from <= key < to`, and whether there is one here at or before `from`.
-    fn range(&self, log: &[u8], from: &[u8], to: &[u8]) -> (Range<'_>, bool) {
-        let Some(log) = self.logs.get(log) else {
-            return (NONE.range(..), false);
+    fn range(&self, incident: u64, from: &[u8], to: &[u8]) -> (&[(Key, Vec<u8>)], bool) {
+        let Some(log) = self.logs.peek(&incident) else {
+            return (&[], false);
         };
         let first = log.partition_point(|(key, _)| key.as_slice() < from);
         let end = log.partition_point(|(key, _)| key.as_slice() < to);
-        let has_from = log.front().is_some_and(|(key, _)| key.as_slice() <= from);
-        (log.range(first..end.max(first)), has_from)
+        let has_from = log.first().is_some_and(|(key, _)| key.as_slice() <= from);
+        (log.get(first..end).unwrap_or_default(), has_from)
     }
 }
 
-type Range<'a> = std::collections::vec_deque::Iter<'a, (Key, Vec<u8>)>;
-
-static NONE: Log = VecDeque::new();
+fn size_of(log: &Log) -> usize {
+    log.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
 
 /// Durable state, of which the ends of logs are in memory.
 pub(super) struct Caught<'a> {
@@ -100,13 +100,13 @@ pub(super) struct Caught<'a> {
 impl Caught<'_> {
     fn scan_log(
         &self,
-        log: &[u8],
+        incident: u64,
         from: &[u8],
         to: &[u8],
         order: Order,
         each: &mut Each<'_>,
     ) -> Result<(), Error> {
-        let (here, has_from) = self.recent.range(log, from, to);
+        let (here, has_from) = self.recent.range(incident, from, to);
         match order {
             Order::Forward if !has_from => self.below.scan(from, to, order, each),
             Order::Forward => {
@@ -119,7 +119,7 @@ impl Caught<'_> {
             }
             Order::Reverse => {
                 let mut rest = Key::from_slice(to);
-                for (key, value) in here.rev() {
+                for (key, value) in here.iter().rev() {
                     if each(key, value)?.is_break() {
                         return Ok(());
                     }
@@ -137,8 +137,8 @@ impl Reads for Caught<'_> {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, each: &mut Each<'_>) -> Result<(), Error> {
-        match keys::log_of(from, to) {
-            Some(log) => self.scan_log(log, from, to, order, each),
+        match keys::incident_of_log(from, to) {
+            Some(incident) => self.scan_log(incident, from, to, order, each),
             None => self.below.scan(from, to, order, each),
         }
     }
@@ -166,14 +166,13 @@ mod tests {
         found
     }
 
-    #[test]
-    fn a_log_reads_the_same_whatever_of_its_end_is_in_memory() {
+    /// With this log of incident 7, and others beside it.
+    fn engine_with(seqs: &'static [u64]) -> MemoryEngine {
         let engine = MemoryEngine::new();
-        let seqs = [1, 4, 5, 9, 12];
         let write = job(
             move |stage| {
                 for seq in seqs {
-                    stage.put(keys::event(7, seq), b"{}".to_vec());
+                    stage.put(keys::event(7, *seq), b"{}".to_vec());
                 }
                 stage.put(keys::event(6, 3), b"{}".to_vec());
                 stage.put(keys::event(8, 1), b"{}".to_vec());
@@ -182,11 +181,18 @@ mod tests {
             drop,
         );
         engine.submit(Class::Engine, write).expect("it is taken");
+        engine
+    }
+
+    #[test]
+    fn a_log_reads_the_same_whatever_of_its_end_is_in_memory() {
+        let seqs = &[1, 4, 5, 9, 12];
+        let engine = engine_with(seqs);
         let view = engine.view();
         for first in 0..=seqs.len() {
             let mut recent = Recent::default();
             for seq in seqs.iter().skip(first) {
-                recent.add(&keys::event(7, *seq), b"{}".to_vec());
+                recent.add(keys::event(7, *seq), b"{}".to_vec());
             }
             let caught = recent.over(view.as_ref());
             for (from, to) in [
@@ -212,14 +218,51 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first() {
+    fn what_this_replica_added_itself_is_read_from_below_with_all_before_it() {
         let mut recent = Recent::default();
-        for seq in 0..9 {
-            recent.add(&keys::event(7, seq), vec![b'1'; 1 << 20]);
+        recent.add(keys::event(7, 1), b"{}".to_vec());
+        recent.add(keys::event(7, 4), b"{}".to_vec());
+        recent.drop_log(&keys::event(7, 5));
+        recent.add(keys::event(7, 9), b"{}".to_vec());
+        recent.add(keys::event(7, 12), b"{}".to_vec());
+        let engine = engine_with(&[1, 4, 5, 9, 12]);
+        let view = engine.view();
+        let caught = recent.over(view.as_ref());
+        for from in [0, 1, 4, 5, 6, 9, 10] {
+            for order in [Order::Forward, Order::Reverse] {
+                let wanted = scanned(view.as_ref(), from, 20, order);
+                assert_eq!(scanned(&caught, from, 20, order), wanted, "{from}");
+            }
         }
-        let log = recent.logs.first_key_value().expect("it is there").1;
-        assert_eq!(log.len(), 7);
-        assert_eq!(log.front().expect("the first").0, keys::event(7, 2));
-        assert!(recent.bytes <= BYTES_MAX);
+        let nothing = MemoryEngine::new();
+        let view = nothing.view();
+        let caught = recent.over(view.as_ref());
+        assert_eq!(
+            scanned(&caught, 9, 20, Order::Forward),
+            [9, 12],
+            "in memory"
+        );
+        assert!(
+            scanned(&caught, 5, 20, Order::Forward).is_empty(),
+            "asked below"
+        );
+    }
+
+    #[test]
+    fn the_logs_that_are_quiet_for_the_longest_go_first() {
+        let mut recent = Recent::default();
+        for (incident, seq) in [(1, 1), (2, 1), (1, 2), (3, 1), (1, 3), (3, 2), (1, 4)] {
+            recent.add(keys::event(incident, seq), vec![b'1'; 1 << 20]);
+        }
+        recent.add(keys::event(3, 3), vec![b'1'; 1 << 20]);
+        let mut left: Vec<(u64, usize)> =
+            recent.logs.iter().map(|(k, log)| (*k, log.len())).collect();
+        left.sort_unstable();
+        assert_eq!(left, [(1, 4), (3, 3)]);
+        for seq in 1..=8 {
+            recent.add(keys::event(4, seq), vec![b'1'; 1 << 20]);
+        }
+        assert!(recent.logs.is_empty(), "one is more than is kept");
+        assert_eq!(recent.bytes, 0);
     }
 }

@@ -19,14 +19,16 @@ pub(super) const TOLD_BYTES: usize = 4 << 20;
 /// statement that does not look for it first.
 pub(super) const TOGETHER_MAX: usize = 256;
 
-/// What a small group puts, by one statement. New records of what there is come beside it, so that nobody looks for them first.
+/// What a small group puts, by one statement. New records of what there is come apart from those that are changed, so that nobody looks
+/// for them first.
 const TOGETHER: &str = "WITH work AS (INSERT INTO wk_work (key, value) \
      SELECT unnest($1::bytea[]), unnest($2::bytea[]) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value), \
      state AS (INSERT INTO wk_state (key, value) \
      SELECT unnest($3::bytea[]), unnest($4::bytea[]) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value), \
-     event AS (INSERT INTO wk_event (key, value) SELECT unnest($5::bytea[]), unnest($6::bytea[])), \
-     history AS (INSERT INTO wk_history (key, value) SELECT unnest($7::bytea[]), unnest($8::bytea[])) \
-     INSERT INTO wk_group (sequence, id, replica, told) VALUES ($9, $10, $11, $12)";
+     added AS (INSERT INTO wk_state (key, value) SELECT unnest($5::bytea[]), unnest($6::bytea[])), \
+     event AS (INSERT INTO wk_event (key, value) SELECT unnest($7::bytea[]), unnest($8::bytea[])), \
+     history AS (INSERT INTO wk_history (key, value) SELECT unnest($9::bytea[]), unnest($10::bytea[])) \
+     INSERT INTO wk_group (sequence, id, replica, told) VALUES ($11, $12, $13, $14)";
 
 /// The writer asks the same few questions again and again, all by key. Left to itself, the planner plans some of them anew each time, which
 /// costs as much as the answer, and may keep a plan for a table that has grown since.
@@ -35,6 +37,7 @@ const PLANS_ONCE: &str = "SET plan_cache_mode = force_generic_plan; SET enable_s
 /// The session that writes, and its statements: what is sent in one go must be known to the server before.
 pub(super) struct Link {
     pub(super) client: ClientWrapper,
+    pub(super) begin: Statement,
     pub(super) turn: Statement,
     pub(super) since: Statement,
     pub(super) last: Statement,
@@ -118,6 +121,9 @@ pub(super) async fn prepare(client: ClientWrapper) -> Result<Link, tokio_postgre
         false => None,
     };
     Ok(Link {
+        begin: client
+            .prepare("BEGIN ISOLATION LEVEL READ COMMITTED")
+            .await?,
         turn: client.prepare("SELECT turn FROM wk_turn FOR UPDATE").await?,
         since: client
             .prepare(
@@ -180,9 +186,8 @@ pub(super) async fn send(
         ahead.ended(),
         write(link, attempt, rows, replica),
         tell(link, attempt, replica),
-        // A commit that waits for its standby must not be given up: the server would then say that it was kept.
-        link.client
-            .batch_execute("SET LOCAL statement_timeout = 0; COMMIT"),
+        // One that waits for its standby is not given up: the time that a statement may take ends before it.
+        link.client.batch_execute("COMMIT"),
     );
     (ahead.and(written).and(told), committed)
 }
@@ -206,14 +211,14 @@ async fn write(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica: i64) ->
 
 async fn write_together(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica: i64) -> Outcome {
     let mut of_tables: [Records<'_>; 4] = Default::default();
-    let mut new = Records::default();
+    let mut added = Records::default();
     let mut removed: [Vec<&[u8]>; 4] = Default::default();
     for (key, value) in attempt.written.changes {
         let table = Table::of(key);
         let at = table.index();
         if let (Some(value), Table::State, true) = (value, table, attempt.written.adds(key, rows)) {
-            new.keys.push(key);
-            new.values.push(value);
+            added.keys.push(key);
+            added.values.push(value);
             continue;
         }
         match (value, of_tables.get_mut(at), removed.get_mut(at)) {
@@ -228,11 +233,13 @@ async fn write_together(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica
     let [work, state, event, history] = &of_tables;
     let told = told(attempt);
     let sequence = attempt.after + 1;
-    let parameters: [&(dyn ToSql + Sync); 12] = [
+    let parameters: [&(dyn ToSql + Sync); 14] = [
         &work.keys,
         &work.values,
         &state.keys,
         &state.values,
+        &added.keys,
+        &added.values,
         &event.keys,
         &event.values,
         &history.keys,
@@ -244,16 +251,15 @@ async fn write_together(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica
     ];
     let [of_work, of_state, of_event, of_history] = &link.tables;
     let [work, state, event, history] = &removed;
-    let (put, added, first, second, third, fourth) = tokio::join!(
+    let (put, first, second, third, fourth) = tokio::join!(
         biased;
         link.client.execute(&link.together, &parameters),
-        new.send(link, &of_state.1.add),
         send_removed(link, of_work, work),
         send_removed(link, of_state, state),
         send_removed(link, of_event, event),
         send_removed(link, of_history, history),
     );
-    [put.map(drop), added, first, second, third, fourth]
+    [put.map(drop), first, second, third, fourth]
         .into_iter()
         .collect()
 }

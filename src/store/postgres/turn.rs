@@ -5,10 +5,9 @@ use crate::store::error::Error;
 use crate::store::postgres::error::error;
 use crate::store::postgres::read::{Brought, fetch, no_answer};
 use crate::store::postgres::send::{TOLD_BYTES, prepare};
-use crate::store::postgres::write::{Known, Writer, lock, rest};
+use crate::store::postgres::write::{Known, Writer, add_waiting, foreseen, lock, rest};
 use crate::store::queue::Waiting;
 use crate::store::{group, keys};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres::error::Severity;
@@ -20,29 +19,18 @@ impl Writer {
     /// Waits for the turn. Brings what these jobs foresee, and forgets what others changed since the last one. Nothing is
     /// decided yet, so that a connection that was lost meanwhile is made anew.
     ///
-    /// Where others take turns, too, this one is waited for, and more jobs come meanwhile: what all of them foresee is asked for
-    /// at once when it is there.
-    pub(super) fn take_turn(&mut self, jobs: &[Waiting]) -> Result<Brought, Error> {
-        let foreseen = match self.has_others() {
-            true => Vec::new(),
-            false => self.foreseen(jobs),
-        };
+    /// Where others take turns, too, this one is waited for, and more jobs come meanwhile: most of them are taken along.
+    pub(super) fn take_turn(&mut self, jobs: &mut Vec<Waiting>) -> Result<Brought, Error> {
         let had_link = self.link.is_some();
-        match self.try_turn(&foreseen) {
-            Err(Error::Unreachable { .. }) if had_link => self.try_turn(&foreseen),
+        match self.try_turn(Some(jobs)) {
+            Err(Error::Unreachable { .. }) if had_link => self.try_turn(Some(jobs)),
             tried => tried,
         }
     }
 
-    /// Records that these jobs will ask for and that are not known, each once.
-    pub(super) fn foreseen(&self, jobs: &[Waiting]) -> Vec<Key> {
-        let all = jobs.iter().flat_map(|waiting| &waiting.job.foreseen);
-        let unknown: BTreeSet<&Key> = all.filter(|key| !self.rows.knows(key)).collect();
-        unknown.into_iter().cloned().collect()
-    }
-
-    pub(super) fn try_turn(&mut self, foreseen: &[Key]) -> Result<Brought, Error> {
-        let tried = self.begin(foreseen);
+    /// The same once, and without jobs where it is only to be looked for a group.
+    pub(super) fn try_turn(&mut self, jobs: Option<&mut Vec<Waiting>>) -> Result<Brought, Error> {
+        let tried = self.begin(jobs);
         if tried.is_err() {
             // Its transaction ends with it.
             self.drop_link();
@@ -50,23 +38,25 @@ impl Writer {
         tried
     }
 
-    fn begin(&mut self, foreseen: &[Key]) -> Result<Brought, Error> {
+    fn begin(&mut self, jobs: Option<&mut Vec<Waiting>>) -> Result<Brought, Error> {
         self.connect()?;
         *lock(&self.warned) = None;
         let is_new = std::mem::replace(&mut self.is_new_link, false);
-        let Some(link) = self.link.as_deref() else {
+        let has_others = self.has_others();
+        let Some(link) = self.link.clone() else {
             return Err(no_answer());
         };
         let known = self.known.map_or(0, |known| known.sequence);
         let (now, last) = (self.shared.settings.moment, self.waits.turn);
         let began = now().elapsed;
+        let (left, queue) = (&mut self.left, &self.shared.queue);
+        let foreseen = |jobs: &[Waiting]| foreseen(&self.rows, &Brought::new(), jobs);
         let took = self.on.block_on(async {
             tokio::time::timeout(self.shared.within(), async {
-                // All at once on their way: they are done in this order, each after the turn was given.
+                // All are on their way before the turn is given: they are done in this order, each after that.
                 tokio::join!(
                     biased;
-                    link.client
-                        .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+                    link.client.execute(&link.begin, &[]),
                     link.client.query_one(&link.turn, &[]),
                     async {
                         match is_new {
@@ -74,14 +64,27 @@ impl Writer {
                             false => link.client.query(&link.since, &[&known, &BEHIND_MAX]).await,
                         }
                     },
-                    fetch(&link.client, foreseen),
-                    rest(last),
+                    async {
+                        match jobs {
+                            // What they foresee follows as late as it can without a question of its own.
+                            Some(jobs) if has_others => {
+                                rest(last).await;
+                                add_waiting(left, queue, jobs);
+                                fetch(&link.client, &foreseen(jobs)).await
+                            }
+                            jobs => {
+                                let foreseen = jobs.map_or_else(Vec::new, |jobs| foreseen(jobs));
+                                let brought = fetch(&link.client, &foreseen);
+                                tokio::join!(biased; brought, rest(last)).0
+                            }
+                        }
+                    },
                 )
             })
             .await
         });
         self.waits.turn = now().elapsed.saturating_sub(began);
-        let (begun, turn, groups, brought, ()) = took.map_err(|_elapsed| no_answer())?;
+        let (begun, turn, groups, brought) = took.map_err(|_elapsed| no_answer())?;
         let failed = |found: tokio_postgres::Error| error("take the turn", &found);
         begun.map_err(failed)?;
         turn.map_err(failed)?;
@@ -124,12 +127,12 @@ impl Writer {
         })?;
         self.link = Some(Arc::new(linked));
         self.is_new_link = true;
+        self.forget_all();
         Ok(())
     }
 
     /// A new session: is what this replica knew to be durable still there?
     fn compare(&mut self, found: &[tokio_postgres::Row]) {
-        self.forget_all();
         let groups = found.iter().map(|row| Known {
             sequence: row.get(0),
             id: row.get(1),
@@ -191,7 +194,7 @@ impl Writer {
 
     fn hear(&mut self, key: Key, told: Option<Vec<u8>>) {
         match told {
-            Some(value) if key.first() == Some(&keys::EVENT) => self.recent.add(&key, value),
+            Some(value) if key.first() == Some(&keys::EVENT) => self.recent.add(key, value),
             told => self.rows.remember(key, told),
         }
     }

@@ -16,10 +16,10 @@ use crate::store::postgres::error::{error, is_lost};
 use crate::store::postgres::read::{Brought, Session, no_answer};
 use crate::store::postgres::recent::Recent;
 use crate::store::postgres::send::{Attempt, Link, Written, send};
-use crate::store::queue::Waiting;
+use crate::store::queue::{Queue, Waiting};
 use crate::store::rows::Rows;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub(super) struct Writer {
     /// How long the last turn and the last group were waited for.
     pub(super) waits: Waits,
     /// Jobs for which the last group had no room.
-    left: VecDeque<Waiting>,
+    pub(super) left: VecDeque<Waiting>,
 }
 
 impl Writer {
@@ -116,8 +116,8 @@ impl Writer {
     pub(super) fn run(mut self) {
         while let Some(first) = self.next_job() {
             let mut jobs = vec![first];
-            self.add_waiting(&mut jobs);
-            match self.take_turn(&jobs) {
+            add_waiting(&mut self.left, &self.shared.queue, &mut jobs);
+            match self.take_turn(&mut jobs) {
                 Ok(brought) => {
                     self.shared.reached();
                     self.decide(jobs, brought);
@@ -130,19 +130,6 @@ impl Writer {
     /// The next job, waited for.
     fn next_job(&mut self) -> Option<Waiting> {
         self.left.pop_front().or_else(|| self.shared.queue.wait())
-    }
-
-    /// Takes what waits, as much as is looked up at once.
-    fn add_waiting(&mut self, jobs: &mut Vec<Waiting>) {
-        let mut n_foreseen: usize = jobs.iter().map(|job| job.job.foreseen.len()).sum();
-        while jobs.len() < GROUP_JOBS && n_foreseen < FORESEEN_MAX {
-            let next = self.left.pop_front().or_else(|| self.shared.queue.next());
-            let Some(next) = next else {
-                return;
-            };
-            n_foreseen += next.job.foreseen.len();
-            jobs.push(next);
-        }
     }
 
     /// Nobody can be served for now: all are told at once, and can ask again.
@@ -219,11 +206,11 @@ impl Writer {
         failed: &Cell<bool>,
     ) {
         let mut n_jobs = 0;
-        // What the first ones foresee came with the turn, unless that was waited for.
+        // What these foresee came with the turn. Where that was waited for, more have come since.
         let mut foreseen = Vec::new();
         if self.has_others() {
-            self.add_waiting(&mut jobs);
-            foreseen = self.foreseen(&jobs);
+            add_waiting(&mut self.left, &self.shared.queue, &mut jobs);
+            foreseen = self::foreseen(&self.rows, &brought.borrow(), &jobs);
         }
         loop {
             n_jobs += jobs.len();
@@ -232,11 +219,11 @@ impl Writer {
                 break;
             }
             // What came meanwhile goes along.
-            self.add_waiting(&mut jobs);
+            add_waiting(&mut self.left, &self.shared.queue, &mut jobs);
             if jobs.is_empty() || failed.get() {
                 break;
             }
-            foreseen = self.foreseen(&jobs);
+            foreseen = self::foreseen(&self.rows, &brought.borrow(), &jobs);
         }
         self.left.extend(jobs);
     }
@@ -288,10 +275,8 @@ impl Writer {
     /// What this replica wrote is known to be durable.
     fn follow_own(&mut self, changes: &Changes) {
         self.rows.follow(changes);
-        for (key, value) in changes {
-            if let (Some(&keys::EVENT), Some(value)) = (key.first(), value) {
-                self.recent.add(key, value.clone());
-            }
+        for key in changes.keys() {
+            self.recent.drop_log(key);
         }
     }
 
@@ -391,7 +376,9 @@ impl Writer {
             });
         }
         if let Err(found) = committed {
-            return Err(match is_lost(&found) {
+            // One that the server gave up may have been kept all the same.
+            let is_unknown = is_lost(&found) || found.code() == Some(&SqlState::QUERY_CANCELED);
+            return Err(match is_unknown {
                 true => Error::Uncertain {
                     why: super::error::chain(&found),
                 },
@@ -424,6 +411,27 @@ impl Writer {
             self.drop_link();
         }
     }
+}
+
+/// Takes what waits, as much as is looked up at once: first what the last group had no room for.
+pub(super) fn add_waiting(left: &mut VecDeque<Waiting>, queue: &Queue, jobs: &mut Vec<Waiting>) {
+    let mut n_foreseen: usize = jobs.iter().map(|job| job.job.foreseen.len()).sum();
+    while jobs.len() < GROUP_JOBS && n_foreseen < FORESEEN_MAX {
+        let Some(next) = left.pop_front().or_else(|| queue.next()) else {
+            return;
+        };
+        n_foreseen += next.job.foreseen.len();
+        jobs.push(next);
+    }
+}
+
+/// Records that these jobs will ask for and that are not known, each once.
+pub(super) fn foreseen(rows: &Rows, brought: &Brought, jobs: &[Waiting]) -> Vec<Key> {
+    let all = jobs.iter().flat_map(|waiting| &waiting.job.foreseen);
+    let unknown: BTreeSet<&Key> = all
+        .filter(|key| !rows.knows(key) && !brought.contains_key(key.as_slice()))
+        .collect();
+    unknown.into_iter().cloned().collect()
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

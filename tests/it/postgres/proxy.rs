@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const SOCKET: &str = ".s.PGSQL.5432";
 
 /// How the writer ends its turn.
-const COMMIT: &[u8] = b"statement_timeout = 0; COMMIT";
+const COMMIT: &[u8] = b"COMMIT\0";
 
 /// What the server answers to that.
 const COMMITTED: &[u8] = b"COMMIT\0";
