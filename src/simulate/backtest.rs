@@ -6,6 +6,7 @@
 //! the alerts of the span (a few words each), and by the keys.
 
 mod ahead;
+mod lives;
 mod past;
 mod replay;
 pub mod report;

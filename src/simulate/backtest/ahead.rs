@@ -3,7 +3,7 @@
 use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::incident::{Entry, Event};
 use crate::domain::time::Timestamp;
-use crate::simulate::backtest::past::{Act, Live, is_act};
+use crate::simulate::backtest::lives::{Act, Live, is_act};
 use crate::simulate::backtest::sums::{Brief, Span, brief};
 use crate::store::history::{self, Page, Place, Standing};
 use crate::store::records::{Change, Transition};

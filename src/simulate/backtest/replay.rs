@@ -1,17 +1,21 @@
 //! The replay: transitions of alerts in their order, through the store's own transactions under the rules that are tried, by a clock
 //! that goes from one thing that is due to the next.
 
+mod carried;
 mod lasting;
+mod people;
 
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
-use crate::domain::incident::event::WATCHKEEPER;
-use crate::domain::incident::{Entry, Event, Incident, Member};
+use crate::domain::incident::{Entry, Incident};
 use crate::domain::rule::RuleSet;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::ahead::{self, Told};
-use crate::simulate::backtest::past::{Act, Live, Lives, Survey, Words};
+use crate::simulate::backtest::lives::Lives;
+use crate::simulate::backtest::past::{Survey, Words};
+use crate::simulate::backtest::replay::carried::Members;
+use crate::simulate::backtest::replay::people::Assumed;
 use crate::simulate::backtest::sums::{Brief, Dictionary, Draft, Fired, Side, Span};
 use crate::simulate::backtest::{Ended, Step};
 use crate::store::history;
@@ -19,18 +23,11 @@ use crate::store::records::{Change, Seen, Transition};
 use crate::store::replay::{self, Scratch, Touched};
 use crate::store::{Error, InForce, Store, Tx};
 use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
-use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-/// Who acknowledges and closes where nobody did.
-const ASSUMED: &str = "backtest";
-
 /// Alerts of one transaction in which no time passes.
 const TOGETHER_MAX: usize = 200;
-
-/// Alerts of an incident by which it is known again.
-const KNOWN_BY_MAX: usize = 16;
 
 /// So often rules are asked whether other intervals have begun.
 const MINUTE_MS: i64 = 60_000;
@@ -38,29 +35,12 @@ const MINUTE_MS: i64 = 60_000;
 /// Things done between two signs of life.
 const SIGN_EVERY: u32 = 512;
 
-/// What is taken to be done where nobody did it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Assumed {
-    Acknowledge,
-    Close,
-}
-
 /// An alert of a transition, as it was.
 enum Says {
     Fires(Box<Alert>),
     Resolves,
     GoesStale,
 }
-
-/// An alert of an incident that was open when the span began.
-struct Carried {
-    number: u64,
-    fired_at: Timestamp,
-    member: Member,
-    rule: Option<Arc<str>>,
-}
-
-type Members = BTreeMap<Fingerprint, Carried>;
 
 /// Where an alert stands after it fired.
 struct Stands {
@@ -200,96 +180,6 @@ impl<'p> Replay<'p> {
         }
         let seeded = self.carry_alerts(&members)?;
         self.carry_lasting(seeded)
-    }
-
-    /// Takes over an incident as it was, and notes its alerts: one that several had is of the one that it last fired in.
-    fn carry(
-        &mut self,
-        incident: Incident,
-        entries: Vec<Entry>,
-        members: &mut Members,
-    ) -> Result<(), Ended> {
-        let rule = incident.opened.rule.as_deref().map(Arc::from);
-        for entry in &entries {
-            let (Event::AlertJoined { fingerprint, .. } | Event::AlertFired { fingerprint, .. }) =
-                &entry.event
-            else {
-                continue;
-            };
-            let is_later = members
-                .get(fingerprint)
-                .is_none_or(|known| known.fired_at <= entry.at);
-            if let (true, Some(member)) = (is_later, incident.members.get(*fingerprint)) {
-                let carried = Carried {
-                    number: incident.number(),
-                    fired_at: entry.at,
-                    member,
-                    rule: Option::clone(&rule),
-                };
-                members.insert(*fingerprint, carried);
-            }
-        }
-        self.pair(incident.number(), incident.number());
-        self.transact(move |tx, _its, _now| {
-            replay::adopt(tx, incident, entries);
-            Ok(())
-        })
-    }
-
-    /// Takes over the alerts of those. Returns which of them fire or are stale.
-    fn carry_alerts(&mut self, members: &Members) -> Result<BTreeSet<Fingerprint>, Ended> {
-        let history = self.past.history;
-        let all: Vec<Fingerprint> = members.keys().copied().collect();
-        let mut seeded = BTreeSet::new();
-        for some in all.chunks(TOGETHER_MAX) {
-            let known = history.read(|reader| history::alerts(reader, some.iter().copied()))?;
-            let mut alerts: Vec<(Fingerprint, Alert)> = Vec::new();
-            for (fingerprint, alert) in known {
-                let Some(carried) = members.get(&fingerprint) else {
-                    continue;
-                };
-                // One that ended may have fired since without an incident: then nothing ties it to this one.
-                let last_of = match self.past.survey.alerts.get(fingerprint) {
-                    Some(known) => known.first_of,
-                    None => alert.incident,
-                };
-                if carried.member == Member::Resolved && last_of != Some(carried.number) {
-                    continue;
-                }
-                let alert = self.words.then(self.past.survey, fingerprint, alert);
-                let rule = match alert.incident == Some(carried.number) {
-                    true => alert.rule.clone(),
-                    false => carried.rule.as_deref().map(str::to_owned),
-                };
-                let status = match carried.member {
-                    Member::Firing => Status::Firing,
-                    Member::Stale => Status::Stale,
-                    Member::Resolved => Status::Resolved,
-                };
-                if status != Status::Resolved {
-                    seeded.insert(fingerprint);
-                }
-                let alert = Alert {
-                    status,
-                    rule,
-                    changed_at: self.at,
-                    incident: Some(carried.number),
-                    routed: Routed::Open,
-                    pending_key: None,
-                    watch: None,
-                    judged_by: None,
-                    held_by: None,
-                    ..alert
-                };
-                alerts.push((fingerprint, alert));
-            }
-            self.transact(move |tx, its, now| {
-                alerts
-                    .iter()
-                    .try_for_each(|(of, alert)| replay::put_alert(tx, *of, alert, its, now))
-            })?;
-        }
-        Ok(seeded)
     }
 
     /// Incidents that are not gone yet are told of as they are.
@@ -533,136 +423,6 @@ impl<'p> Replay<'p> {
         Ok(last.is_some_and(|last| last >= now))
     }
 
-    // ---- what people did ----
-
-    /// Does with the incident that stands for another what was done with that.
-    fn act(&mut self, live: u64, acts: Vec<Act>) -> Result<(), Ended> {
-        let Some(number) = self.counterpart(live)? else {
-            return Ok(());
-        };
-        self.pair(live, number);
-        self.transact(move |tx, _its, now| {
-            for Act { by, event } in acts {
-                let applies = tx.with(number, |incident| match &event {
-                    Event::Reopened { .. } => !incident.is_open(),
-                    // A light one is closed by its own verification.
-                    Event::Closed => {
-                        let is_own = by == WATCHKEEPER && incident.profile == Profile::Light;
-                        incident.is_open() && incident.is_clear() && !is_own
-                    }
-                    _other => incident.is_open(),
-                })?;
-                if applies == Some(true) {
-                    replay::happens(tx, number, event, &by, now)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn pair(&mut self, live: u64, number: u64) {
-        self.pairs.insert(live, number);
-        let last = self.lives.by_number.get(&live);
-        if let Some(last) = last.and_then(|live| live.last_act_at) {
-            let until = self.done_until.entry(number).or_insert(last);
-            *until = last.max(*until);
-        }
-    }
-
-    /// The incident that stands for one that happened: the same, that of its key, or one with its alerts.
-    fn counterpart(&self, live: u64) -> Result<Option<u64>, Error> {
-        let Some(of) = self.lives.by_number.get(&live) else {
-            return Ok(None);
-        };
-        self.store.read(|reader| {
-            if let Some(number) = self.pairs.get(&live)
-                && reader.head(*number)?.is_some()
-            {
-                return Ok(Some(*number));
-            }
-            if reader.head(live)?.is_some() {
-                return Ok(Some(live));
-            }
-            if let Some(holder) = reader.holder(&of.dedup_key)? {
-                return Ok(Some(holder.incident));
-            }
-            for fingerprint in &of.joined {
-                let alert = reader.alert(*fingerprint)?;
-                if let Some(number) = alert.and_then(|alert| alert.incident)
-                    && reader.head(number)?.is_some_and(|head| head.open)
-                {
-                    return Ok(Some(number));
-                }
-            }
-            Ok(None)
-        })
-    }
-
-    /// Until when one of the incidents that this one stands for is so: of each whether it is, and when that changes. None where none is;
-    /// where that never changes, there is no instant. As long as one is so, the others need not be asked.
-    fn until(
-        &self,
-        incident: &Incident,
-        is_so: impl Fn(&Live) -> Option<Option<Timestamp>>,
-    ) -> Option<Option<Timestamp>> {
-        let own = std::iter::once(incident.number());
-        let by_key = incident.opened.dedup_key.as_deref();
-        let by_key = by_key.and_then(|key| self.lives.by_key.get(key).copied());
-        let members = incident.members.after(None, KNOWN_BY_MAX);
-        let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(of)?.live);
-        own.chain(by_key)
-            .chain(by_alert)
-            .filter_map(|number| self.lives.by_number.get(&number))
-            .find_map(is_so)
-    }
-
-    /// Whether anything was done.
-    fn assume(&mut self, number: u64, assumed: Assumed) -> Result<bool, Ended> {
-        let Some(incident) = self.store.read(|reader| reader.incident(number))? else {
-            return Ok(false);
-        };
-        let now = self.at;
-        let is_asked = match assumed {
-            Assumed::Acknowledge => {
-                incident.acknowledged.is_none() && !incident.is_clear() && incident.urgency.pages()
-            }
-            Assumed::Close => incident.is_clear() && incident.profile == Profile::Full,
-        };
-        if !incident.is_open() || !is_asked {
-            return Ok(false);
-        }
-        let (left, event) = match assumed {
-            Assumed::Acknowledge => (
-                self.until(&incident, |live| {
-                    live.waited(now).then(|| live.waits_until(now))
-                }),
-                Event::Acknowledged,
-            ),
-            Assumed::Close => (
-                self.until(&incident, |live| {
-                    live.is_open(now).then_some(live.closed_at)
-                }),
-                Event::Closed,
-            ),
-        };
-        // Nobody had done it by then; it is asked again once somebody has.
-        if let Some(until) = left {
-            let again = until.map(|at| (at.max(now).shifted(1), number, assumed));
-            self.assumed.extend(again);
-            return Ok(false);
-        }
-        if assumed == Assumed::Close {
-            let clear_for = incident
-                .clear_since
-                .map_or(Duration::ZERO, |at| now.since(at));
-            if clear_for < window_of(&incident, &self.in_force) {
-                return Ok(false);
-            }
-        }
-        self.transact(move |tx, _its, now| replay::happens(tx, number, event, ASSUMED, now))?;
-        Ok(true)
-    }
-
     // ---- one transaction ----
 
     fn transact<T>(
@@ -815,16 +575,6 @@ fn count(fired: &mut Fired, routed: Option<(Routed, bool)>) {
         Some((Routed::Unrouted, _)) => fired.unrouted += 1,
         Some((Routed::Open, true)) => fired.inhibited += 1,
         Some((Routed::Open, false)) => fired.joined += 1,
-    }
-}
-
-fn window_of(incident: &Incident, in_force: &InForce) -> Duration {
-    match &incident.opened.verification {
-        Some(plan) => plan.window,
-        None => {
-            let processes = &in_force.book.processes;
-            processes.of(incident.severity).verification.window
-        }
     }
 }
 
