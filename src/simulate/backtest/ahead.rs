@@ -11,7 +11,7 @@ use crate::store::{Error, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{IntoIter, Receiver, SyncSender, sync_channel};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 /// Pages of transitions that are read before they are asked for.
 const PAGES_AHEAD: usize = 2;
@@ -65,7 +65,7 @@ pub(super) fn transitions<'s>(
     history: &'s Store,
     span: Span,
     with_alerts: bool,
-) -> Ahead<Told> {
+) -> Result<Ahead<Told>, Error> {
     reads(scope, PAGES_AHEAD, move |to| {
         let mut place: Option<Place> = Some(history::transitions_from(span.since));
         while let Some(from) = place.take() {
@@ -102,7 +102,7 @@ pub(super) fn lasting<'s>(
     scope: &'s Scope<'s, '_>,
     history: &'s Store,
     before: Timestamp,
-) -> Ahead<Vec<(Fingerprint, Standing)>> {
+) -> Result<Ahead<Vec<(Fingerprint, Standing)>>, Error> {
     reads(scope, LASTING_AHEAD, move |to| {
         let mut place: Option<Place> = None;
         loop {
@@ -125,7 +125,7 @@ pub(super) fn incidents<'s>(
     history: &'s Store,
     span: Span,
     numbers: Vec<u64>,
-) -> Ahead<Happened> {
+) -> Result<Ahead<Happened>, Error> {
     reads(scope, INCIDENTS_AHEAD, move |to| {
         for number in numbers {
             let read = match happened(history, span, number) {
@@ -175,8 +175,14 @@ fn reads<'s, T: Send + 's>(
     scope: &'s Scope<'s, '_>,
     ahead: usize,
     read: impl FnOnce(SyncSender<Result<T, Error>>) + Send + 's,
-) -> Ahead<T> {
+) -> Result<Ahead<T>, Error> {
     let (to, from): (_, Receiver<Result<T, Error>>) = sync_channel(ahead);
-    scope.spawn(move || read(to));
-    Ahead(from.into_iter())
+    let thread = thread::Builder::new().name("backtest-ahead".to_owned());
+    thread
+        .spawn_scoped(scope, move || read(to))
+        .map_err(|source| Error::Io {
+            what: "start a thread that reads ahead".to_owned(),
+            source,
+        })?;
+    Ok(Ahead(from.into_iter()))
 }

@@ -140,7 +140,7 @@ impl Lives {
             }
             from = next;
         }
-        let mut ahead = ahead::incidents(scope, history, span, numbers);
+        let mut ahead = ahead::incidents(scope, history, span, numbers)?;
         Ok(Self {
             next: ahead.next()?,
             ahead,

@@ -126,7 +126,7 @@ impl Survey {
         goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
     ) -> Result<Self, Ended> {
         thread::scope(|scope| {
-            let mut lasting = ahead::lasting(scope, history, span.since);
+            let mut lasting = ahead::lasting(scope, history, span.since)?;
             let mut survey = Self::of(history, span, names, goes_on)?;
             while let Some(some) = lasting.next()? {
                 survey.add_unheard(some);
@@ -145,7 +145,7 @@ impl Survey {
         let mut survey = Self::default();
         let mut keys: BTreeMap<u64, Option<u32>> = BTreeMap::new();
         thread::scope(|scope| {
-            let mut ahead = ahead::transitions(scope, history, span, false);
+            let mut ahead = ahead::transitions(scope, history, span, false)?;
             while let Some(Told { some, .. }) = ahead.next()? {
                 for (_, transition) in &some {
                     if let Some(number) = transition.incident

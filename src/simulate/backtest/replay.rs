@@ -152,7 +152,7 @@ impl<'p> Replay<'p> {
             side: Side::default(),
         };
         replay.begin()?;
-        let mut ahead = ahead::transitions(scope, history, span, true);
+        let mut ahead = ahead::transitions(scope, history, span, true)?;
         while let Some(told) = ahead.next()? {
             replay.page(told)?;
         }
