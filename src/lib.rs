@@ -112,6 +112,7 @@
 //!     - `domain/incident/ask.rs`: What people ask of an incident
 //!     - `domain/incident/command.rs`: What is asked of an incident, and why it may be refused
 //!     - `domain/incident/decide.rs`: Which events a command adds at an instant
+//!     - `domain/incident/entry.rs`: One line of an incident's log, and how it is written
 //!     - `domain/incident/event.rs`: What happened to an incident
 //!     - `domain/incident/flapping.rs`: Flapping
 //!     - `domain/incident/members.rs`: The alerts of an incident

@@ -2,6 +2,7 @@
 //! that makes due, so that a page is written in the same transaction as its cause.
 
 pub mod command;
+pub mod entry;
 pub mod event;
 
 mod apply;
@@ -17,7 +18,8 @@ mod timeline;
 mod verify;
 
 pub use crate::domain::incident::command::{Ask, Command, Refusal, Resolution};
-pub use crate::domain::incident::event::{Entry, Event};
+pub use crate::domain::incident::entry::Entry;
+pub use crate::domain::incident::event::Event;
 pub use crate::domain::incident::flapping::Flapping;
 pub use crate::domain::incident::members::{Counts, Member, Members};
 pub use crate::domain::incident::muting::Mute;

@@ -1,7 +1,7 @@
 //! The outbox follows the log: every entry that issues, drops or moves pages changes their records in the same transaction.
 
-use crate::domain::incident::Incident;
-use crate::domain::incident::event::{Entry, Event, PageIssue};
+use crate::domain::incident::event::{Event, PageIssue};
+use crate::domain::incident::{Entry, Incident};
 use crate::domain::time::Timestamp;
 use crate::store::error::Error;
 use crate::store::records::{PageRecord, PageState};

@@ -1,8 +1,10 @@
 //! What an event makes of an incident. Cannot fail and decides nothing: it replays events written by other rules years ago.
 
 use crate::domain::alert::Fingerprint;
-use crate::domain::incident::event::{Audience, Entry, Event, ToldWhy};
-use crate::domain::incident::{Acknowledgement, Given, Incident, Member, Status, Verification};
+use crate::domain::incident::event::{Audience, Event, ToldWhy};
+use crate::domain::incident::{
+    Acknowledgement, Entry, Given, Incident, Member, Status, Verification,
+};
 use crate::domain::phase::{Output, Phase};
 use crate::domain::severity::{Profile, Severity};
 use crate::domain::time::Timestamp;

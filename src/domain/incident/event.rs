@@ -16,16 +16,6 @@ use std::fmt;
 /// The actor of what the program does by itself.
 pub const WATCHKEEPER: &str = "watchkeeper";
 
-/// One line of an incident's log. Order is that of `seq`, never that of `at`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub by: String,
-    #[serde(flatten)]
-    pub event: Event,
-}
-
 /// How an incident came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -310,8 +300,9 @@ impl fmt::Display for MutedBy {
     }
 }
 
+/// Written beside when it happened and who did it: [`Entry`](crate::domain::incident::Entry) says how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     Opened(Box<Opened>),
 

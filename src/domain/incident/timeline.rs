@@ -1,9 +1,9 @@
 //! An incident's log in words: one sentence for each event, as the timeline shows it.
 
-use crate::domain::incident::Incident;
 use crate::domain::incident::event::{
-    Cause, Entry, Event, HandedOver, PageIssue, RaisedBy, StoodAt, ToldWhy, Unsaid,
+    Cause, Event, HandedOver, PageIssue, RaisedBy, StoodAt, ToldWhy, Unsaid,
 };
+use crate::domain::incident::{Entry, Incident};
 use crate::domain::time::{Timestamp, show_span};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Pages as they are answered, and lines of the timeline.
 
-use crate::domain::incident::event::{AttemptOutcome, Cause, Entry, Remark};
-use crate::domain::incident::{self, describe};
+use crate::domain::incident::event::{AttemptOutcome, Cause, Remark};
+use crate::domain::incident::{self, Entry, describe};
 use crate::domain::oncall::Book;
 use crate::engine::link::Links;
 use crate::http::openapi::words;
@@ -105,8 +105,10 @@ pub fn entry(
     book: &Book,
     tokens: &[String],
 ) -> TimelineEntry {
-    let name = serde_json::to_value(&entry.event).ok();
-    let name = name.as_ref().and_then(|event| event.get("event")?.as_str());
+    let written = serde_json::to_value(entry).ok();
+    let kind = written
+        .as_ref()
+        .and_then(|entry| entry.get("event")?.as_str());
     let verified = entry.by == incident::event::WATCHKEEPER
         || book.people.contains_key(&entry.by)
         || tokens.contains(&entry.by);
@@ -114,7 +116,7 @@ pub fn entry(
     TimelineEntry {
         seq: entry.seq,
         at: entry.at.into(),
-        event: name.map(str::to_owned),
+        event: kind.map(str::to_owned),
         by: match verified {
             true => entry.by.clone(),
             false => format!("{} (unverified)", entry.by),
