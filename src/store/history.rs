@@ -103,19 +103,28 @@ pub struct Standing {
     pub held_by: Option<Fingerprint>,
 }
 
+/// Where each half of the alerts begins and ends.
+pub fn halves_of_alerts() -> [(Place, Place); 2] {
+    let (first, last) = (keys::all_alerts(), keys::after(&keys::all_alerts()));
+    let middle = keys::alert(Fingerprint(1 << 63));
+    [
+        (Place(first), Place(middle.clone())),
+        (Place(middle), Place(last)),
+    ]
+}
+
 /// Alerts that are not resolved and have come to that before an instant, of those without an incident and of those that wait: a page of
-/// them, and where the next begins.
+/// those between two places, and where the next begins.
 pub fn lasting(
     reader: &Reader<'_>,
-    from: Option<&Place>,
+    from: &Place,
+    to: &Place,
     before: Timestamp,
 ) -> Result<Page<(Fingerprint, Standing)>, Error> {
-    let all = keys::all_alerts();
     let (mut found, mut n, mut next) = (Vec::new(), 0, None);
-    let from = from.map_or(&all, |place| &place.0);
     reader.scan(
-        from,
-        &keys::after(&all),
+        &from.0,
+        &to.0,
         Order::Forward,
         &mut |key, alert: Standing| {
             let lasts = alert.status != Status::Resolved && alert.changed_at < before;

@@ -97,22 +97,23 @@ fn page(
     Ok((Told { some, known }, next))
 }
 
-/// Alerts without an incident that are not resolved and have come to that before an instant.
+/// Alerts without an incident that are not resolved and have come to that before an instant, of those between two places.
 pub(super) fn lasting<'s>(
     scope: &'s Scope<'s, '_>,
     history: &'s Store,
+    (first, last): (Place, Place),
     before: Timestamp,
 ) -> Result<Ahead<Vec<(Fingerprint, Standing)>>, Error> {
     reads(scope, LASTING_AHEAD, move |to| {
-        let mut place: Option<Place> = None;
-        loop {
-            let read = history.read(|reader| history::lasting(reader, place.as_ref(), before));
+        let mut place = Some(first);
+        while let Some(from) = place.take() {
+            let read = history.read(|reader| history::lasting(reader, &from, &last, before));
             let read = read.map(|(some, next)| {
                 place = next;
                 some
             });
             let failed = read.is_err();
-            if to.send(read).is_err() || failed || place.is_none() {
+            if to.send(read).is_err() || failed {
                 return;
             }
         }

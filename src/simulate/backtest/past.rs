@@ -6,9 +6,9 @@ use crate::simulate::backtest::Ended;
 use crate::simulate::backtest::ahead::{self, Told};
 use crate::simulate::backtest::sums::{Names, Span};
 use crate::store::Store;
-use crate::store::history::Standing;
+use crate::store::history::{self, Standing};
 use crate::store::records::{Change, Reworded, Transition, Turns, Was};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::thread;
 
 /// Alerts of one span.
@@ -126,11 +126,18 @@ impl Survey {
         goes_on: &mut dyn FnMut(u64) -> Result<(), Ended>,
     ) -> Result<Self, Ended> {
         thread::scope(|scope| {
-            let mut lasting = ahead::lasting(scope, history, span.since)?;
+            // All alerts are looked through: that takes longer than the rest, and so is done from two ends.
+            let mut lasting = VecDeque::new();
+            for half in history::halves_of_alerts() {
+                lasting.push_back(ahead::lasting(scope, history, half, span.since)?);
+            }
             let mut survey = Self::of(history, span, names, goes_on)?;
-            while let Some(some) = lasting.next()? {
-                survey.add_unheard(some);
-                goes_on(survey.n_transitions)?;
+            while let Some(mut half) = lasting.pop_front() {
+                if let Some(some) = half.next()? {
+                    survey.add_unheard(some);
+                    goes_on(survey.n_transitions)?;
+                    lasting.push_back(half);
+                }
             }
             Ok(survey)
         })
