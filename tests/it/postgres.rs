@@ -74,6 +74,16 @@ fn a_group_that_did_not_arrive_is_written_again_under_its_id() {
 }
 
 #[test]
+fn a_commit_that_is_called_cancelled_and_was_kept_counts_once() {
+    counts_each_once(Proxy::say_that_next_commit_is_cancelled_though_it_is_kept);
+}
+
+#[test]
+fn a_commit_that_was_cancelled_is_written_again() {
+    counts_each_once(Proxy::cancel_next_commit);
+}
+
+#[test]
 fn a_lost_group_is_not_written_over_what_another_replica_wrote_meanwhile() {
     let url = cluster::fresh_schema();
     let other = postgres_at(&url);

@@ -1,5 +1,7 @@
-//! A way to a database that can be cut at a chosen moment: before a commit arrives, or after it did and before it is answered.
+//! A way to a database that can be cut at a chosen moment: before a commit arrives, or after it did and before it is answered. It can also
+//! say of a commit that it was cancelled, as a database does that cannot tell how it ended.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,9 +19,23 @@ const COMMIT: &[u8] = b"COMMIT\0";
 /// What the server answers to that.
 const COMMITTED: &[u8] = b"COMMIT\0";
 
+/// The whole message of each, and of what undoes the turn instead.
+const COMMIT_MESSAGE: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+const ROLLBACK_MESSAGE: &[u8] = b"Q\0\0\0\x0dROLLBACK\0";
+const COMMITTED_MESSAGE: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+const ROLLED_BACK_MESSAGE: &[u8] = b"C\0\0\0\x0dROLLBACK\0";
+
+/// What is said instead: an error of `query_canceled`.
+const CANCELLED_MESSAGE: &[u8] =
+    b"E\0\0\0\x3cSERROR\0VERROR\0C57014\0Mcanceling statement, as one says\0\0";
+
 const NEVER: u8 = 0;
 const BEFORE: u8 = 1;
 const AFTER: u8 = 2;
+/// The commit is kept, and said to be cancelled.
+const KEEPS: u8 = 3;
+/// The turn is undone, and its commit said to be cancelled.
+const UNDOES: u8 = 4;
 
 /// How long anything may take here; only a failure waits for it.
 const BOUND: Duration = Duration::from_secs(30);
@@ -34,6 +50,8 @@ struct Shared {
     cuts: AtomicU8,
     n_cut: AtomicU32,
     refuses: AtomicBool,
+    /// What the server answers next to how the turn ended is replaced.
+    forges: AtomicBool,
     changed: Mutex<()>,
     cut: Condvar,
 }
@@ -71,6 +89,14 @@ impl Proxy {
 
     pub(super) fn cut_before_next_commit(&self) {
         self.shared.cuts.store(BEFORE, Ordering::SeqCst);
+    }
+
+    pub(super) fn say_that_next_commit_is_cancelled_though_it_is_kept(&self) {
+        self.shared.cuts.store(KEEPS, Ordering::SeqCst);
+    }
+
+    pub(super) fn cancel_next_commit(&self) {
+        self.shared.cuts.store(UNDOES, Ordering::SeqCst);
     }
 
     /// Nobody comes through from now on; who is through already stays.
@@ -116,7 +142,7 @@ impl Shared {
                     if read.windows(COMMITTED.len()).any(|some| some == COMMITTED) {
                         break;
                     }
-                } else if { client }.write_all(read).is_err() {
+                } else if { client }.write_all(&self.answered(read)).is_err() {
                     break;
                 }
             }
@@ -125,6 +151,23 @@ impl Shared {
                 self.note_cut();
             }
         });
+    }
+
+    /// What the client is to hear of what the server says.
+    fn answered<'r>(&self, read: &'r [u8]) -> Cow<'r, [u8]> {
+        if !self.forges.load(Ordering::SeqCst) {
+            return Cow::Borrowed(read);
+        }
+        let ends = [COMMITTED_MESSAGE, ROLLED_BACK_MESSAGE];
+        let Some(forged) = ends
+            .iter()
+            .find_map(|end| replaced(read, end, CANCELLED_MESSAGE))
+        else {
+            return Cow::Borrowed(read);
+        };
+        self.forges.store(false, Ordering::SeqCst);
+        self.note_cut();
+        Cow::Owned(forged)
     }
 
     /// From the client to the server, until it is cut.
@@ -147,9 +190,15 @@ impl Shared {
                     return;
                 }
                 AFTER => is_mute.store(true, Ordering::SeqCst),
+                KEEPS | UNDOES => self.forges.store(true, Ordering::SeqCst),
                 _ => {}
             }
-            if { server }.write_all(read).is_err() || cuts != NEVER {
+            let undone = match cuts {
+                UNDOES => replaced(read, COMMIT_MESSAGE, ROLLBACK_MESSAGE),
+                _ => None,
+            };
+            let sent = { server }.write_all(undone.as_deref().unwrap_or(read));
+            if sent.is_err() || cuts == AFTER {
                 return;
             }
         }
@@ -159,6 +208,13 @@ impl Shared {
         self.n_cut.fetch_add(1, Ordering::SeqCst);
         self.cut.notify_all();
     }
+}
+
+/// With the last of one message replaced by another; none where it is not in it.
+fn replaced(read: &[u8], one: &[u8], by: &[u8]) -> Option<Vec<u8>> {
+    let at = read.windows(one.len()).rposition(|some| some == one)?;
+    let (before, rest) = read.split_at(at);
+    Some([before, by, &rest[one.len()..]].concat())
 }
 
 fn close(client: &UnixStream, server: &UnixStream) {
