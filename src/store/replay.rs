@@ -4,6 +4,7 @@
 use crate::domain::alert::{Alert, Fingerprint, Status};
 use crate::domain::incident::event::{AttemptOutcome, Cause, Event, WATCHKEEPER};
 use crate::domain::incident::{Command, Entry, Incident, Resolution};
+use crate::domain::rule::RuleSet;
 use crate::domain::schedule::Override;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
@@ -16,6 +17,7 @@ use crate::store::memory::{Map, Records};
 use crate::store::overlay::Changes;
 use crate::store::pending::wait_of;
 use crate::store::read::Reader;
+use crate::store::records::Wait;
 use crate::store::report::fires_as_then;
 use crate::store::tx::{Counter, Tx};
 use crate::store::watch::go_stale;
@@ -181,6 +183,37 @@ pub fn begins_to_wait(
     let target = tx.target(&key, at)?;
     let is_met = tx.add_pending(&key, (fingerprint, then), wait, target, at)?;
     Ok(Some(Waits { key, rule, is_met }))
+}
+
+/// An alert that began to wait longer ago than any wait counts a start, by the `live` rules and under this key. It waits on, where these
+/// rules ask for the same start of the same key; else none.
+pub fn waits_on(
+    tx: &mut Tx<'_, '_>,
+    then: &Alert,
+    fingerprint: Fingerprint,
+    key: String,
+    live: &RuleSet,
+    in_force: &InForce,
+    at: Timestamp,
+) -> Result<Option<Waits>, Error> {
+    let facts = facts_of(then);
+    let openings = [live, &*in_force.rules].map(|rules| opening_by_all(rules, facts, at));
+    let [Some(live), Some(opening)] = openings else {
+        return Ok(None);
+    };
+    let keys = [&live, &opening].map(|opening| opening.dedup_key(facts, fingerprint).key);
+    let wait = wait_of(opening.open()).filter(|wait| matches!(wait, Wait::Starts { .. }));
+    let Some(wait) = wait else { return Ok(None) };
+    let [by_live, own] = keys;
+    if by_live != own || live.open() != opening.open() {
+        return Ok(None);
+    }
+    tx.wait_on(&key, fingerprint, wait, at)?;
+    Ok(Some(Waits {
+        key,
+        rule: opening.rule().to_owned(),
+        is_met: false,
+    }))
 }
 
 /// One that waited fires no more.

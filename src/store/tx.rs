@@ -533,6 +533,7 @@ impl<'t, 's> Tx<'t, 's> {
             incident: alert.incident,
             reworded: before.and_then(|before| Reworded::between(before, alert)),
             was: before.and_then(|before| Was::of(before, change)),
+            waited: before.and_then(|before| before.pending_key.clone()),
         });
         Ok(())
     }

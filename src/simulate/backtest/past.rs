@@ -103,6 +103,8 @@ pub(super) struct Lasted {
 pub(super) struct Survey {
     pub(super) alerts: Alerts,
     pub(super) lasted: BTreeMap<Fingerprint, Lasted>,
+    /// Of those, under which key they waited, as far as that is known.
+    pub(super) waited: BTreeMap<Fingerprint, String>,
     /// Of alerts that changed their words in the span, what they said before the first time.
     before: BTreeMap<Fingerprint, Before>,
     pub(super) n_transitions: u64,
@@ -177,6 +179,8 @@ impl Survey {
                     starts_at: None,
                 };
                 self.lasted.insert(fingerprint, lasted);
+                let waited = standing.pending_key.map(|key| (fingerprint, key));
+                self.waited.extend(waited);
             }
         }
     }
@@ -192,6 +196,8 @@ impl Survey {
         if !self.alerts.contains(fingerprint) {
             self.lasted
                 .extend(lasted(transition).map(|lasted| (fingerprint, lasted)));
+            let waited = transition.waited.clone().map(|key| (fingerprint, key));
+            self.waited.extend(waited);
         }
         let known = self.alerts.entry(fingerprint, || Known {
             first_of: transition.incident,

@@ -10,7 +10,7 @@ use crate::simulate::backtest::sums::{Names, Span};
 use crate::store::history::{self, Place};
 use crate::store::records::{Change, Transition};
 use crate::store::replay::{self, Waits};
-use crate::store::{Error, InForce, Tx};
+use crate::store::{Error, InForce, Reader, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An alert that waits.
@@ -170,7 +170,70 @@ impl Replay<'_> {
             place = next;
         }
         waiting.retain(|fingerprint, _| !seeded.contains(fingerprint));
+        self.wait_on(&mut waiting, seeded, before.since)?;
         self.put_waiting(waiting, seeded)
+    }
+
+    /// Adds what has waited for longer than that, under the key that is known of it.
+    fn wait_on(
+        &mut self,
+        waiting: &mut BTreeMap<Fingerprint, Waiting>,
+        seeded: &BTreeSet<Fingerprint>,
+        since: Timestamp,
+    ) -> Result<(), Ended> {
+        let waited = self.past.survey.waited.iter();
+        let waited: Vec<(Fingerprint, String)> = waited
+            .filter(|(of, _)| !waiting.contains_key(of) && !seeded.contains(of))
+            .map(|(of, key)| (*of, key.clone()))
+            .collect();
+        for some in waited.chunks(TOGETHER_MAX) {
+            let keys: BTreeMap<Fingerprint, String> = some.iter().cloned().collect();
+            let all: Vec<Fingerprint> = keys.keys().copied().collect();
+            let alerts = self.as_it_began(&all)?;
+            let live = self.past.live;
+            let found = self.transact(move |tx, its, _now| {
+                let mut found: Vec<(Fingerprint, Waiting)> = Vec::new();
+                for (fingerprint, then) in alerts {
+                    let Some(key) = keys.get(&fingerprint).cloned() else {
+                        continue;
+                    };
+                    let waits = replay::waits_on(tx, &then, fingerprint, key, live, its, since)?;
+                    if waits.is_some() {
+                        let waiting = Waiting {
+                            since,
+                            starts_at: then.starts_at,
+                            outcome: then.outcome,
+                            incident: None,
+                            waits,
+                        };
+                        found.push((fingerprint, waiting));
+                    }
+                }
+                Ok(found)
+            })?;
+            for (fingerprint, mut of) in found {
+                of.incident = self.waits_in(fingerprint)?;
+                waiting.insert(fingerprint, of);
+            }
+        }
+        Ok(())
+    }
+
+    /// The incident that an alert that waits belongs to all the same, where that is there.
+    fn waits_in(&self, fingerprint: Fingerprint) -> Result<Option<u64>, Error> {
+        let first = match self.past.survey.alerts.get(fingerprint) {
+            Some(known) => known.first_of,
+            None => {
+                let read = |reader: &Reader<'_>| reader.alert(fingerprint);
+                self.past
+                    .history
+                    .read(read)?
+                    .and_then(|alert| alert.incident)
+            }
+        };
+        let Some(number) = first else { return Ok(None) };
+        let head = self.store.read(|reader| reader.head(number))?;
+        Ok(head.map(|_there| number))
     }
 
     fn turns(
