@@ -563,6 +563,30 @@ fn alerts_say_what_they_said_then() {
 }
 
 #[test]
+fn what_other_words_open_begins_with_them_where_its_sender_does_not_say_when_it_did() {
+    let rules = COUNTING.replace("count = 3, within = \"20m\"", "count = 2, within = \"5m\"");
+    let kept = "[[rule]]\nname = \"kept\"\nmatch = ['@severity=\"info\"']\naction = \"record\"\n";
+    let rules = format!("{kept}{rules}");
+    let mut here = Story::new(BY_NAME);
+    let mut there = Story::new(&rules);
+    for story in [&mut here, &mut there] {
+        story.says(&[("alertname", "Disk"), ("n", "1")], "info");
+        story.world.advance(10);
+        story.says(&[("alertname", "Disk"), ("n", "1")], "critical");
+        story.world.advance(2);
+        story.says(&[("alertname", "Disk"), ("n", "2")], "critical");
+        story.world.advance(3);
+    }
+    let opened = |story: &Story| -> Vec<String> {
+        let (_, seen) = story.seen(&story.asked(&rules, at(BEFORE)));
+        let opened = seen.now.iter().map(|brief| brief.opened_at.to_string());
+        opened.collect()
+    };
+    assert_eq!(opened(&here), ["2026-03-02T09:12:00.000Z"]);
+    assert_eq!(opened(&there), opened(&here), "as live");
+}
+
+#[test]
 fn two_rule_sets_are_compared_with_each_other() {
     let mut story = Story::new(BY_NAME);
     story.fires(&[("alertname", "Disk")]);
