@@ -3,7 +3,7 @@
 
 use crate::domain::alert::{Alert, Fingerprint, Status};
 use crate::domain::incident::event::{AttemptOutcome, Cause, Event, WATCHKEEPER};
-use crate::domain::incident::{Command, Entry, Incident, Resolution};
+use crate::domain::incident::{Command, Entry, Incident, Resolution, StormCap};
 use crate::domain::rule::RuleSet;
 use crate::domain::schedule::Override;
 use crate::domain::severity::Profile;
@@ -132,8 +132,34 @@ pub fn begin(
 }
 
 /// Takes over an incident as it was.
-pub fn adopt(tx: &mut Tx<'_, '_>, incident: Incident, entries: Vec<Entry>) {
-    tx.adopt(incident, entries);
+pub fn adopt(tx: &mut Tx<'_, '_>, incident: Incident, entries: Vec<Entry>) -> Result<(), Error> {
+    tx.adopt(incident, entries)
+}
+
+/// Takes over when a team had incidents of late, and the storm that is on, with the keys that joined it.
+pub fn put_openings(
+    tx: &mut Tx<'_, '_>,
+    team: Option<&str>,
+    recent: &[Timestamp],
+    storm: Option<(u64, StormCap)>,
+    keys: &[String],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    storms::take_over(tx, team, recent, storm, in_force, now);
+    let Some((number, _)) = storm else {
+        return Ok(());
+    };
+    for key in keys {
+        let before = tx.answering(key)?;
+        tx.put_holder(key, number, before.filter(|before| *before != number));
+    }
+    Ok(())
+}
+
+/// A storm was over, and what fires of it has yet to move.
+pub fn hands_on(tx: &mut Tx<'_, '_>, storm: u64, now: Timestamp) {
+    tx.put(keys::storm_hands(now, storm), &());
 }
 
 /// Takes over an alert as it was.
