@@ -223,7 +223,10 @@ pub fn waits_on(
     at: Timestamp,
 ) -> Result<Option<Waits>, Error> {
     let facts = facts_of(then);
-    let openings = [live, &*in_force.rules].map(|rules| opening_by_all(rules, facts, at));
+    let openings = [live, &*in_force.rules].map(|rules| {
+        let own = || rules.opening_of(then.rule.as_deref()?);
+        opening_by_all(rules, facts, at).or_else(own)
+    });
     let [Some(live), Some(opening)] = openings else {
         return Ok(None);
     };

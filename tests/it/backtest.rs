@@ -937,6 +937,30 @@ fn a_cause_that_no_rule_had_opened_is_known_to_have_fired() {
     );
 }
 
+#[test]
+fn what_no_rule_opened_is_judged_again_when_it_was_heard_again() {
+    let mut story = Story::new(AT_NIGHT);
+    for name in ["Disk", "Load"] {
+        story.fires(&[("alertname", name)]);
+    }
+    story.world.advance(50);
+    let begins = story.world.simulation.now();
+    // It is 10:00 and the rule begins to open; Disk is heard two minutes later, and Load three more.
+    story.world.advance(12);
+    story.fires(&[("alertname", "Disk")]);
+    story.world.advance(3);
+    story.fires(&[("alertname", "Load")]);
+    story.world.advance(4);
+    let after = at("2026-03-02T10:01:00Z");
+    for since in [at(BEFORE), begins, after] {
+        assert_eq!(
+            of_the_end(&story, AT_NIGHT, since),
+            ["Disk 10:02, 2 pages, 7 min", "Load 10:05, 1 pages, 4 min"],
+            "{since}"
+        );
+    }
+}
+
 fn of_disk(starts_at: Timestamp, lasts: Duration) -> Wanted {
     Wanted {
         id: None,

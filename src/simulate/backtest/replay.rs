@@ -397,17 +397,24 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    /// Other intervals may have begun: what no rule opened is heard again by its sender, and judged anew.
+    /// Other intervals may have begun: what no rule opened is heard again by its sender, and judged anew. Where the live rules have the
+    /// same boundary, it is known when that was: it is told then.
     fn judge_again(&mut self) -> Result<(), Ended> {
         let standing = self.in_force.rules.standing(self.at);
         if standing == self.standing {
             return Ok(());
         }
         self.standing = standing;
+        let (live, before) = (self.past.live, self.at.shifted(-MINUTE_MS));
+        let is_boundary = live.standing(self.at) != live.standing(before);
         let unopened: Vec<Fingerprint> = self.unopened.iter().copied().collect();
         for some in unopened.chunks(TOGETHER_MAX) {
             let mut told = Vec::new();
             for fingerprint in some {
+                let told_at = self.past.survey.judged_again.get(fingerprint);
+                if is_boundary && told_at.is_some_and(|at| *at >= self.at) {
+                    continue;
+                }
                 if self.is_heard_after(*fingerprint)?
                     && let Some(alert) = self.store.read(|reader| reader.alert(*fingerprint))?
                 {

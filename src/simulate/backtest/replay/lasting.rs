@@ -49,12 +49,19 @@ struct Shortly {
 impl Replay<'_> {
     /// Takes over what lasted, besides what is `seeded`.
     pub(super) fn carry_lasting(&mut self, mut seeded: BTreeSet<Fingerprint>) -> Result<(), Ended> {
+        self.standing = self.in_force.rules.standing(self.at);
         let mut told = self.carry_waiting(&mut seeded)?;
         let lasted = self.past.survey.lasted.iter();
         let lasted = lasted.filter(|(fingerprint, _)| !seeded.contains(fingerprint));
         let lasted = lasted.map(|(fingerprint, lasted)| (*fingerprint, *lasted));
         let (held, unopened): (Vec<_>, Vec<_>) = lasted.partition(|(_, lasted)| lasted.held);
+        let (unheard, unopened): (Vec<_>, Vec<_>) = unopened
+            .into_iter()
+            .partition(|(_, lasted)| self.is_unheard(lasted));
         told.extend(unopened.into_iter().map(|(fingerprint, _)| fingerprint));
+        for some in unheard.chunks(TOGETHER_MAX) {
+            self.carry_unheard(some)?;
+        }
         // What was held may hold others, and is there before any of them is looked at.
         for some in held.chunks(TOGETHER_MAX) {
             self.carry_held(some)?;
@@ -84,6 +91,47 @@ impl Replay<'_> {
             (fingerprint, alert)
         });
         Ok(then.collect())
+    }
+
+    // ---- not heard of since an interval began ----
+
+    /// Whether its being judged again follows from an interval that had begun before the span: nothing was heard of it since.
+    fn is_unheard(&self, lasted: &Lasted) -> bool {
+        let live = self.past.live;
+        lasted
+            .judged_again_at
+            .is_some_and(|at| live.standing(at) == live.standing(self.past.span.since))
+    }
+
+    /// They are judged when they are heard of.
+    fn carry_unheard(&mut self, some: &[(Fingerprint, Lasted)]) -> Result<(), Ended> {
+        let all: Vec<Fingerprint> = some.iter().map(|(fingerprint, _)| *fingerprint).collect();
+        let (mut alerts, at) = (self.as_it_began(&all)?, self.at);
+        for (_, alert) in &mut alerts {
+            *alert = Alert {
+                status: Status::Firing,
+                ends_at: None,
+                changed_at: at,
+                incident: None,
+                routed: Routed::Unrouted,
+                pending_key: None,
+                watch: None,
+                // By rules as they stood at some time before.
+                judged_by: Some(String::new()),
+                held_by: None,
+                ..alert.clone()
+            };
+        }
+        let stands = self.transact(move |tx, its, now| {
+            let mut stands: Vec<Stands> = Vec::with_capacity(alerts.len());
+            for (fingerprint, alert) in alerts {
+                replay::put_alert(tx, fingerprint, &alert, its, now)?;
+                stands.push(stands_of(tx, fingerprint, false)?);
+            }
+            Ok(stands)
+        })?;
+        stands.iter().for_each(|stands| self.note(stands));
+        Ok(())
     }
 
     // ---- held by causes ----
