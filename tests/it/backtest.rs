@@ -18,7 +18,7 @@ use std::time::Duration;
 use watchkeeper::domain::alert::{Labels, Outcome, Run, Said, Sighting, Signal};
 use watchkeeper::domain::incident::{Ask, StormCap};
 use watchkeeper::domain::matcher::Matcher;
-use watchkeeper::domain::oncall::Book;
+use watchkeeper::domain::oncall::{Book, Team};
 use watchkeeper::domain::phase::Phase;
 use watchkeeper::domain::rule::RuleSet;
 use watchkeeper::domain::severity::{Processes, Profile, Severity};
@@ -333,6 +333,31 @@ fn some_cap(chance: &mut Chance) -> Option<StormCap> {
     chance.one_in(2).then_some(cap)
 }
 
+/// The same, and where chance wants that, what is of Disk is of a team of its own. A key is of one team: that a reopening counted for
+/// another than the one that opened is not stored.
+fn some_teams(chance: &mut Chance, rules: String, book: &mut Book) -> String {
+    let at = rules.find("[[rule]]\nname = \"some\"").expect("it is one");
+    let (before, some) = rules.split_at(at);
+    if !some.contains("dedup_key = \"{{ labels.alertname") || !chance.one_in(3) {
+        return rules;
+    }
+    let team = Team {
+        policy: None,
+        stakeholders: Vec::new(),
+    };
+    book.teams.insert("disk".to_owned(), team);
+    let (own, _) = some.split_once("[[inhibit]]").unwrap_or((some, ""));
+    let own = own.replace("name = \"some\"\n", "name = \"disk\"\nteam = \"disk\"\n");
+    let from = own.find("match = ").expect("it matches");
+    let to = own.find("severity = ").expect("it has one");
+    let own = format!(
+        "{}match = ['alertname=\"Disk\"']\n{}",
+        &own[..from],
+        &own[to..]
+    );
+    format!("{before}{own}{some}")
+}
+
 /// Every incident closes by itself.
 pub(crate) fn nobody_closes() -> Book {
     let mut book = book(STEPS);
@@ -364,6 +389,7 @@ fn the_same_rules_make_of_history_what_happened() {
         let rules = some_rules(&mut chance);
         let mut book = book(STEPS);
         book.storm = some_cap(&mut chance);
+        let rules = some_teams(&mut chance, rules, &mut book);
         let mut story = Story::with(&rules, book);
         happens(&mut story, &mut chance, true);
         let cap = story.book.storm;
@@ -383,6 +409,7 @@ fn so_they_do_of_the_end_of_it() {
         let rules = some_rules(&mut chance);
         let mut book = book(STEPS);
         book.storm = some_cap(&mut chance);
+        let rules = some_teams(&mut chance, rules, &mut book);
         let mut story = Story::with(&rules, book);
         let instants = happens(&mut story, &mut chance, true);
         // With something that happens, and just after it.
@@ -1059,7 +1086,7 @@ fn a_silence_that_begins_or_ends_with_the_span_is_no_earlier_and_no_later_than_i
     }
 }
 
-/// The same end whatever else a storm asks for.
+/// So many incidents within so many minutes are a storm.
 fn stormy(incidents: u32, minutes: u64) -> Book {
     let mut book = nobody_closes();
     book.storm = Some(StormCap {
