@@ -633,13 +633,17 @@ fn what_other_words_open_begins_with_them_where_its_sender_does_not_say_when_it_
         story.says(&[("alertname", "Disk"), ("n", "2")], "critical");
         story.world.advance(3);
     }
-    let opened = |story: &Story| -> Vec<String> {
-        let (_, seen) = story.seen(&story.asked(&rules, at(BEFORE)));
+    let opened = |story: &Story, rules: &str| -> Vec<String> {
+        let (_, seen) = story.seen(&story.asked(rules, at(BEFORE)));
         let opened = seen.now.iter().map(|brief| brief.opened_at.to_string());
         opened.collect()
     };
-    assert_eq!(opened(&here), ["2026-03-02T09:12:00.000Z"]);
-    assert_eq!(opened(&there), opened(&here), "as live");
+    assert_eq!(opened(&here, &rules), ["2026-03-02T09:12:00.000Z"]);
+    assert_eq!(opened(&there, &rules), opened(&here, &rules), "as live");
+    // By rules that keep nothing it has waited since 09:00, and does not begin anew with other words.
+    let others = rules.replace(kept, "");
+    let none: [&str; 0] = [];
+    assert_eq!(opened(&there, &others), none);
 }
 
 #[test]
