@@ -247,6 +247,7 @@
 //!       - `simulate/backtest/replay/carried.rs`: Incidents that were open when the span began, and their alerts, as they were
 //!       - `simulate/backtest/replay/lasting.rs`: What lasted when the span began, beside the incidents that were open
 //!       - `simulate/backtest/replay/people.rs`: What people did with incidents is done with those that stand for them
+//!       - `simulate/backtest/replay/storms.rs`: What teams had of late when the span began
 //!     - `simulate/backtest/report.rs`: What a backtest found
 //!     - `simulate/backtest/sums.rs`: What is said of incidents once they are gone
 //!   - `simulate/cases.rs`: Rule tests, run

@@ -93,7 +93,7 @@ pub fn alerts(
 }
 
 /// As much of an alert as says whether it is wanted, and how it stands.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Standing {
     pub status: Status,
     changed_at: Timestamp,
@@ -101,6 +101,8 @@ pub struct Standing {
     incident: Option<u64>,
     #[serde(default)]
     pub held_by: Option<Fingerprint>,
+    #[serde(default)]
+    pub pending_key: Option<String>,
 }
 
 /// Where each half of the alerts begins and ends.

@@ -220,16 +220,7 @@ impl Tx<'_, '_> {
     ) -> Result<bool, Error> {
         let (fingerprint, alert) = alert;
         let before = self.read().pending(key)?;
-        let mut pending = before.clone().unwrap_or(Pending {
-            since: now,
-            members: BTreeMap::new(),
-            starts: Vec::new(),
-            due_at: None,
-        });
-        if pending.members.is_empty() {
-            pending.since = now;
-        }
-        pending.members.insert(fingerprint, wait);
+        let pending = with_member(before.clone(), fingerprint, wait, now);
         self.began(
             key,
             before.as_ref(),
@@ -238,6 +229,20 @@ impl Tx<'_, '_> {
             target,
             now,
         )
+    }
+
+    /// One that began so long ago that this counts for nothing waits under its key.
+    pub(crate) fn wait_on(
+        &mut self,
+        key: &str,
+        fingerprint: Fingerprint,
+        wait: Wait,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let before = self.read().pending(key)?;
+        let pending = with_member(before.clone(), fingerprint, wait, now);
+        self.keep_pending(key, before.as_ref(), pending);
+        Ok(())
     }
 
     /// One that waits began anew, as its sender says, without having ended before. Whether that meets what it waits for.
@@ -366,6 +371,26 @@ impl Tx<'_, '_> {
             },
         })
     }
+}
+
+/// One more waits; with the first the key's time begins.
+fn with_member(
+    before: Option<Pending>,
+    fingerprint: Fingerprint,
+    wait: Wait,
+    now: Timestamp,
+) -> Pending {
+    let mut pending = before.unwrap_or(Pending {
+        since: now,
+        members: BTreeMap::new(),
+        starts: Vec::new(),
+        due_at: None,
+    });
+    if pending.members.is_empty() {
+        pending.since = now;
+    }
+    pending.members.insert(fingerprint, wait);
+    pending
 }
 
 /// What an alert waits for by a rule that opens not at once.

@@ -366,6 +366,9 @@ pub struct Transition {
     /// How it stood before, where it fired without an incident and nothing else here says how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Was>,
+    /// Under which key it waited before, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<String>,
 }
 
 /// How an alert stood that fired and had no incident.

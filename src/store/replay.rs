@@ -3,7 +3,8 @@
 
 use crate::domain::alert::{Alert, Fingerprint, Status};
 use crate::domain::incident::event::{AttemptOutcome, Cause, Event, WATCHKEEPER};
-use crate::domain::incident::{Command, Entry, Incident, Resolution};
+use crate::domain::incident::{Command, Entry, Incident, Resolution, StormCap};
+use crate::domain::rule::RuleSet;
 use crate::domain::schedule::Override;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
@@ -16,6 +17,7 @@ use crate::store::memory::{Map, Records};
 use crate::store::overlay::Changes;
 use crate::store::pending::wait_of;
 use crate::store::read::Reader;
+use crate::store::records::Wait;
 use crate::store::report::fires_as_then;
 use crate::store::tx::{Counter, Tx};
 use crate::store::watch::go_stale;
@@ -130,8 +132,34 @@ pub fn begin(
 }
 
 /// Takes over an incident as it was.
-pub fn adopt(tx: &mut Tx<'_, '_>, incident: Incident, entries: Vec<Entry>) {
-    tx.adopt(incident, entries);
+pub fn adopt(tx: &mut Tx<'_, '_>, incident: Incident, entries: Vec<Entry>) -> Result<(), Error> {
+    tx.adopt(incident, entries)
+}
+
+/// Takes over when a team had incidents of late, and the storm that is on, with the keys that joined it.
+pub fn put_openings(
+    tx: &mut Tx<'_, '_>,
+    team: Option<&str>,
+    recent: &[Timestamp],
+    storm: Option<(u64, StormCap)>,
+    keys: &[String],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<(), Error> {
+    storms::take_over(tx, team, recent, storm, in_force, now);
+    let Some((number, _)) = storm else {
+        return Ok(());
+    };
+    for key in keys {
+        let before = tx.answering(key)?;
+        tx.put_holder(key, number, before.filter(|before| *before != number));
+    }
+    Ok(())
+}
+
+/// A storm was over, and what fires of it has yet to move.
+pub fn hands_on(tx: &mut Tx<'_, '_>, storm: u64, now: Timestamp) {
+    tx.put(keys::storm_hands(now, storm), &());
 }
 
 /// Takes over an alert as it was.
@@ -181,6 +209,40 @@ pub fn begins_to_wait(
     let target = tx.target(&key, at)?;
     let is_met = tx.add_pending(&key, (fingerprint, then), wait, target, at)?;
     Ok(Some(Waits { key, rule, is_met }))
+}
+
+/// An alert that began to wait longer ago than any wait counts a start, by the `live` rules and under this key. It waits on, where these
+/// rules ask for the same start of the same key; else none.
+pub fn waits_on(
+    tx: &mut Tx<'_, '_>,
+    then: &Alert,
+    fingerprint: Fingerprint,
+    key: String,
+    live: &RuleSet,
+    in_force: &InForce,
+    at: Timestamp,
+) -> Result<Option<Waits>, Error> {
+    let facts = facts_of(then);
+    let openings = [live, &*in_force.rules].map(|rules| {
+        let own = || rules.opening_of(then.rule.as_deref()?);
+        opening_by_all(rules, facts, at).or_else(own)
+    });
+    let [Some(live), Some(opening)] = openings else {
+        return Ok(None);
+    };
+    let keys = [&live, &opening].map(|opening| opening.dedup_key(facts, fingerprint).key);
+    let wait = wait_of(opening.open()).filter(|wait| matches!(wait, Wait::Starts { .. }));
+    let Some(wait) = wait else { return Ok(None) };
+    let [by_live, own] = keys;
+    if by_live != own || live.open() != opening.open() {
+        return Ok(None);
+    }
+    tx.wait_on(&key, fingerprint, wait, at)?;
+    Ok(Some(Waits {
+        key,
+        rule: opening.rule().to_owned(),
+        is_met: false,
+    }))
 }
 
 /// One that waited fires no more.

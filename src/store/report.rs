@@ -641,7 +641,8 @@ impl<'r> Recorder<'r, '_, '_> {
     }
 }
 
-/// Tells once more of an alert that fires, saying what it said `then`.
+/// Tells once more of an alert that fires, saying what it said `then`. When one began that fires already its sender did not say, where
+/// that was just when it came: judged again, it begins then.
 pub(crate) fn fires_as_then(
     tx: &mut Tx<'_, '_>,
     then: &Alert,
@@ -649,12 +650,19 @@ pub(crate) fn fires_as_then(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<(), Error> {
+    let known = tx.read().alert(fingerprint)?;
+    let was_unsaid = known.is_some_and(|known| {
+        let came_at = known.changed_at;
+        known.is_live() && (known.starts_at, then.starts_at) == (came_at, came_at)
+    });
+    // Nor does one that waits begin anew with it.
+    let is_unsaid = was_unsaid || then.starts_at == now;
     let sighting = Sighting {
         labels: then.labels.clone(),
         annotations: then.annotations.clone(),
         attributes: then.attributes.clone(),
         severity: then.attributes.get("severity").map(str::to_owned),
-        starts_at: Some(then.starts_at),
+        starts_at: (!is_unsaid).then_some(then.starts_at),
         ends_at: None,
         said: Said::Signal(Signal::Firing),
     };

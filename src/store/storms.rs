@@ -138,6 +138,34 @@ pub(crate) fn turn_aside(
     Ok(joined)
 }
 
+/// Takes over from another store when a team had incidents of late, in order, and the storm that is on, with its cap. One of which
+/// nothing says when the rate falls ends now.
+pub(crate) fn take_over(
+    tx: &mut Tx<'_, '_>,
+    team: Option<&str>,
+    recent: &[Timestamp],
+    storm: Option<(u64, StormCap)>,
+    in_force: &InForce,
+    now: Timestamp,
+) {
+    let Some(cap) = in_force.book.storm.or(storm.map(|(_, cap)| cap)) else {
+        return;
+    };
+    let most = usize::try_from(cap.incidents).unwrap_or(usize::MAX);
+    let earlier = recent.len().saturating_sub(most);
+    let mut is = Openings {
+        recent: recent.iter().skip(earlier).copied().collect(),
+        storm: storm.map(|(number, _)| number),
+        ends_at: None,
+    };
+    if is.storm.is_some() {
+        let ends_at = is.falls_at(cap).unwrap_or(now).max(now);
+        tx.put(keys::storm_ends(ends_at, team), &());
+        is.ends_at = Some(ends_at);
+    }
+    tx.put(keys::openings(team), &is);
+}
+
 fn put(
     tx: &mut Tx<'_, '_>,
     team: Option<&str>,

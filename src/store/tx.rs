@@ -188,10 +188,19 @@ impl<'t, 's> Tx<'t, 's> {
     }
 
     /// Takes an incident over as its log has it, from another store.
-    pub(crate) fn adopt(&mut self, incident: Incident, entries: Vec<Entry>) {
+    pub(crate) fn adopt(&mut self, incident: Incident, entries: Vec<Entry>) -> Result<(), Error> {
         let number = incident.number();
         if let Some(dedup_key) = &incident.opened.dedup_key {
-            self.put_holder(dedup_key, number, None);
+            let known = self.read().holder(dedup_key)?;
+            // People can have opened an earlier one of the key again.
+            let is_held = !incident.is_open()
+                && match known {
+                    Some(known) => self.is_open(known.incident)?,
+                    None => false,
+                };
+            if !is_held {
+                self.put_holder(dedup_key, number, None);
+            }
         }
         let work = Work {
             was_silent: false,
@@ -202,6 +211,7 @@ impl<'t, 's> Tx<'t, 's> {
             told: Vec::new(),
         };
         self.work.insert(number, work);
+        Ok(())
     }
 
     /// Adds to an incident's log what was decided elsewhere; nothing where there is no such incident.
@@ -533,6 +543,7 @@ impl<'t, 's> Tx<'t, 's> {
             incident: alert.incident,
             reworded: before.and_then(|before| Reworded::between(before, alert)),
             was: before.and_then(|before| Was::of(before, change)),
+            waited: before.and_then(|before| before.pending_key.clone()),
         });
         Ok(())
     }

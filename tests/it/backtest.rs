@@ -18,7 +18,7 @@ use std::time::Duration;
 use watchkeeper::domain::alert::{Labels, Outcome, Run, Said, Sighting, Signal};
 use watchkeeper::domain::incident::{Ask, StormCap};
 use watchkeeper::domain::matcher::Matcher;
-use watchkeeper::domain::oncall::Book;
+use watchkeeper::domain::oncall::{Book, Team};
 use watchkeeper::domain::phase::Phase;
 use watchkeeper::domain::rule::RuleSet;
 use watchkeeper::domain::severity::{Processes, Profile, Severity};
@@ -173,7 +173,15 @@ fn some_rules(chance: &mut Chance) -> String {
         "critical = \"SEV2\", warning = \"SEV4\"",
         "critical = \"SEV3\", warning = \"SEV3\", info = \"SEV5\"",
     ]);
-    let after = *chance.of(&["0s", "0s", "2m", "7m"]);
+    let open = *chance.of(&[
+        "after = \"0s\"",
+        "after = \"0s\"",
+        "after = \"0s\"",
+        "after = \"2m\"",
+        "after = \"7m\"",
+        "count = 2, within = \"5m\"",
+        "count = 3, within = \"20m\"",
+    ]);
     let resolve_after = *chance.of(&["0s", "0s", "3m", "11m"]);
     let reopen_within = *chance.of(&["0s", "40m", "24h"]);
     let flapping = *chance.of(&["", "", "flapping = { changes = 2, within = \"30m\" }\n"]);
@@ -193,7 +201,7 @@ fn some_rules(chance: &mut Chance) -> String {
     ]);
     format!(
         "{recorded}[[rule]]\nname = \"some\"\nmatch = ['alertname!~\"{unmatched}\"']\nseverity = {{ label = \"@severity\", map = {{ {map} }}, default = \"SEV3\" }}\n\
-         dedup_key = \"{key}\"\nopen = {{ after = \"{after}\" }}\nresolve_after = \"{resolve_after}\"\nreopen_within = \"{reopen_within}\"\n{flapping}{verification}{inhibit}"
+         dedup_key = \"{key}\"\nopen = {{ {open} }}\nresolve_after = \"{resolve_after}\"\nreopen_within = \"{reopen_within}\"\n{flapping}{verification}{inhibit}"
     )
 }
 
@@ -315,6 +323,41 @@ fn happens(story: &mut Story, chance: &mut Chance, with_people: bool) -> Vec<Tim
     instants
 }
 
+/// How many incidents are a storm, where chance wants that many to be one.
+fn some_cap(chance: &mut Chance) -> Option<StormCap> {
+    let (incidents, within_ms) = *chance.of(&[(1, 120_000), (2, 300_000), (3, 900_000)]);
+    let cap = StormCap {
+        incidents,
+        within_ms,
+    };
+    chance.one_in(2).then_some(cap)
+}
+
+/// The same, and where chance wants that, what is of Disk is of a team of its own. A key is of one team: that a reopening counted for
+/// another than the one that opened is not stored.
+fn some_teams(chance: &mut Chance, rules: String, book: &mut Book) -> String {
+    let at = rules.find("[[rule]]\nname = \"some\"").expect("it is one");
+    let (before, some) = rules.split_at(at);
+    if !some.contains("dedup_key = \"{{ labels.alertname") || !chance.one_in(3) {
+        return rules;
+    }
+    let team = Team {
+        policy: None,
+        stakeholders: Vec::new(),
+    };
+    book.teams.insert("disk".to_owned(), team);
+    let (own, _) = some.split_once("[[inhibit]]").unwrap_or((some, ""));
+    let own = own.replace("name = \"some\"\n", "name = \"disk\"\nteam = \"disk\"\n");
+    let from = own.find("match = ").expect("it matches");
+    let to = own.find("severity = ").expect("it has one");
+    let own = format!(
+        "{}match = ['alertname=\"Disk\"']\n{}",
+        &own[..from],
+        &own[to..]
+    );
+    format!("{before}{own}{some}")
+}
+
 /// Every incident closes by itself.
 pub(crate) fn nobody_closes() -> Book {
     let mut book = book(STEPS);
@@ -344,9 +387,13 @@ fn the_same_rules_make_of_history_what_happened() {
     for round in 0..rounds(15) {
         let mut chance = Chance::new(seed.wrapping_add(round));
         let rules = some_rules(&mut chance);
-        let mut story = Story::new(&rules);
+        let mut book = book(STEPS);
+        book.storm = some_cap(&mut chance);
+        let rules = some_teams(&mut chance, rules, &mut book);
+        let mut story = Story::with(&rules, book);
         happens(&mut story, &mut chance, true);
-        let what = format!("SEED={seed} round {round}\n{rules}");
+        let cap = story.book.storm;
+        let what = format!("SEED={seed} round {round}, {cap:?}\n{rules}");
         let (report, seen) = story.seen(&story.asked(&rules, at(BEFORE)));
         same(&what, seen.then, seen.now);
         assert_eq!((report.differ, report.keys.len()), (0, 0), "{what}");
@@ -360,12 +407,18 @@ fn so_they_do_of_the_end_of_it() {
     for round in 0..rounds(15) {
         let mut chance = Chance::new(seed.wrapping_add(round));
         let rules = some_rules(&mut chance);
-        let mut story = Story::new(&rules);
+        let mut book = book(STEPS);
+        book.storm = some_cap(&mut chance);
+        let rules = some_teams(&mut chance, rules, &mut book);
+        let mut story = Story::with(&rules, book);
         let instants = happens(&mut story, &mut chance, true);
         // With something that happens, and just after it.
         for _ in 0..ENDS {
-            let since = chance.of(&instants).shifted(*chance.of(&[0, 1, 400]));
-            let what = format!("SEED={seed} round {round}, since {since}\n{rules}");
+            let since = chance
+                .of(&instants)
+                .shifted(*chance.of(&[0, 1, 400, 90_000]));
+            let cap = story.book.storm;
+            let what = format!("SEED={seed} round {round}, since {since}, {cap:?}\n{rules}");
             let (_, seen) = story.seen(&story.asked(&rules, since));
             same(&what, seen.then, seen.now);
         }
@@ -379,10 +432,12 @@ fn other_rules_make_of_it_what_they_would_have_made_live() {
         let mut chance = Chance::new(seed.wrapping_add(round));
         let (rules, others) = (some_rules(&mut chance), some_rules(&mut chance));
         let mut book = nobody_closes();
-        book.storm = chance.one_in(3).then_some(StormCap {
-            incidents: 2,
-            within_ms: 300_000,
-        });
+        book.storm = some_cap(&mut chance);
+        // Of one report the first keys open incidents of their own, and the further ones join the storm: which these are follows from
+        // the order in which the live rules looked at them, causes first. That in which they were sent is not stored.
+        if rules.contains("[[inhibit]]") != others.contains("[[inhibit]]") {
+            book.storm = None;
+        }
         let mut here = Story::with(&rules, book.clone());
         happens(&mut here, &mut chance.clone(), false);
         let mut there = Story::with(&others, book);
@@ -390,7 +445,8 @@ fn other_rules_make_of_it_what_they_would_have_made_live() {
         here.acknowledge_after = NEVER;
         let (_, tried) = here.seen(&here.asked(&others, at(BEFORE)));
         let (_, live) = there.seen(&there.asked(&others, at(BEFORE)));
-        let what = format!("SEED={seed} round {round}\n{rules}\nagainst\n{others}");
+        let cap = here.book.storm;
+        let what = format!("SEED={seed} round {round}, {cap:?}\n{rules}\nagainst\n{others}");
         same(&what, live.then, tried.now);
     }
 }
@@ -560,6 +616,34 @@ fn alerts_say_what_they_said_then() {
         Some((false, Severity::Sev2)),
         "what was said before the span is part of what it begins with"
     );
+}
+
+#[test]
+fn what_other_words_open_begins_with_them_where_its_sender_does_not_say_when_it_did() {
+    let rules = COUNTING.replace("count = 3, within = \"20m\"", "count = 2, within = \"5m\"");
+    let kept = "[[rule]]\nname = \"kept\"\nmatch = ['@severity=\"info\"']\naction = \"record\"\n";
+    let rules = format!("{kept}{rules}");
+    let mut here = Story::new(BY_NAME);
+    let mut there = Story::new(&rules);
+    for story in [&mut here, &mut there] {
+        story.says(&[("alertname", "Disk"), ("n", "1")], "info");
+        story.world.advance(10);
+        story.says(&[("alertname", "Disk"), ("n", "1")], "critical");
+        story.world.advance(2);
+        story.says(&[("alertname", "Disk"), ("n", "2")], "critical");
+        story.world.advance(3);
+    }
+    let opened = |story: &Story, rules: &str| -> Vec<String> {
+        let (_, seen) = story.seen(&story.asked(rules, at(BEFORE)));
+        let opened = seen.now.iter().map(|brief| brief.opened_at.to_string());
+        opened.collect()
+    };
+    assert_eq!(opened(&here, &rules), ["2026-03-02T09:12:00.000Z"]);
+    assert_eq!(opened(&there, &rules), opened(&here, &rules), "as live");
+    // By rules that keep nothing it has waited since 09:00, and does not begin anew with other words.
+    let others = rules.replace(kept, "");
+    let none: [&str; 0] = [];
+    assert_eq!(opened(&there, &others), none);
 }
 
 #[test]
@@ -884,6 +968,30 @@ fn a_cause_that_no_rule_had_opened_is_known_to_have_fired() {
     );
 }
 
+#[test]
+fn what_no_rule_opened_is_judged_again_when_it_was_heard_again() {
+    let mut story = Story::new(AT_NIGHT);
+    for name in ["Disk", "Load"] {
+        story.fires(&[("alertname", name)]);
+    }
+    story.world.advance(50);
+    let begins = story.world.simulation.now();
+    // It is 10:00 and the rule begins to open; Disk is heard two minutes later, and Load three more.
+    story.world.advance(12);
+    story.fires(&[("alertname", "Disk")]);
+    story.world.advance(3);
+    story.fires(&[("alertname", "Load")]);
+    story.world.advance(4);
+    let after = at("2026-03-02T10:01:00Z");
+    for since in [at(BEFORE), begins, after] {
+        assert_eq!(
+            of_the_end(&story, AT_NIGHT, since),
+            ["Disk 10:02, 2 pages, 7 min", "Load 10:05, 1 pages, 4 min"],
+            "{since}"
+        );
+    }
+}
+
 fn of_disk(starts_at: Timestamp, lasts: Duration) -> Wanted {
     Wanted {
         id: None,
@@ -980,6 +1088,201 @@ fn a_silence_that_begins_or_ends_with_the_span_is_no_earlier_and_no_later_than_i
     ] {
         assert_eq!(of_the_end(&story, rules, since), [told], "{since}");
     }
+}
+
+/// So many incidents within so many minutes are a storm.
+fn stormy(incidents: u32, minutes: u64) -> Book {
+    let mut book = nobody_closes();
+    book.storm = Some(StormCap {
+        incidents,
+        within_ms: minutes * 60_000,
+    });
+    book
+}
+
+/// It closes two minutes after it is clear.
+const SHORT: &str = r#"
+[[rule]]
+name = "all"
+match = []
+severity = "SEV2"
+dedup_key = "{{ labels.alertname }}"
+resolve_after = "0s"
+reopen_within = "0s"
+verification = { check = "* * * * *", for = "1m" }
+"#;
+
+#[test]
+fn a_storm_that_is_on_when_the_span_begins_goes_on_and_ends_when_it_did() {
+    let mut story = Story::with(BY_NAME, stormy(2, 5));
+    for name in ["Disk", "Load", "Null"] {
+        story.fires(&[("alertname", name)]);
+    }
+    story.world.advance(2);
+    let since = story.world.simulation.now();
+    story.world.advance(1);
+    story.fires(&[("alertname", "Slow")]);
+    story.world.advance(12);
+    assert_eq!(
+        of_the_end(&story, BY_NAME, since),
+        [
+            "Disk 09:00, 2 pages, 13 min",
+            "Load 09:00, 2 pages, 13 min",
+            "Null 09:05, 2 pages, 10 min",
+            "Slow 09:05, 2 pages, 10 min"
+        ],
+        "what the storm became goes on at the step where that stood"
+    );
+}
+
+#[test]
+fn what_opened_before_the_span_makes_a_storm_with_what_opens_in_it() {
+    let mut story = Story::with(SHORT, stormy(2, 5));
+    story.fires(&[("alertname", "Disk")]);
+    story.resolves(&[("alertname", "Disk")]);
+    story.world.advance(1);
+    story.fires(&[("alertname", "Load")]);
+    // Disk is closed by now, and is nothing of the span; that it opened counts.
+    story.world.advance(2);
+    let since = story.world.simulation.now();
+    story.world.advance(1);
+    story.fires(&[("alertname", "Null")]);
+    story.world.advance(6);
+    assert_eq!(
+        of_the_end(&story, SHORT, since),
+        ["Load 09:01, 1 pages, 7 min", "Null 09:06, 1 pages, 4 min"]
+    );
+}
+
+#[test]
+fn what_moved_out_of_a_storm_before_the_span_does_not_count_for_the_next() {
+    let mut story = Story::with(BY_NAME, stormy(2, 5));
+    for name in ["Disk", "Load", "Null"] {
+        story.fires(&[("alertname", name)]);
+    }
+    // What was one too many has an incident of its own since 09:05.
+    story.world.advance(6);
+    let since = story.world.simulation.now();
+    story.world.advance(1);
+    story.fires(&[("alertname", "Slow")]);
+    story.world.advance(1);
+    story.fires(&[("alertname", "Late")]);
+    story.world.advance(2);
+    assert_eq!(
+        of_the_end(&story, BY_NAME, since),
+        [
+            "Disk 09:00, 0 pages, 4 min",
+            "Late 09:08, 1 pages, 2 min",
+            "Load 09:00, 0 pages, 4 min",
+            "Null 09:05, 0 pages, 4 min",
+            "Slow 09:07, 1 pages, 3 min"
+        ]
+    );
+}
+
+#[test]
+fn who_acknowledged_a_storm_has_acknowledged_what_it_becomes() {
+    let mut story = Story::with(BY_NAME, stormy(2, 5));
+    for name in ["Disk", "Load", "Null"] {
+        story.fires(&[("alertname", name)]);
+    }
+    story.world.advance(1);
+    let since = story.world.simulation.now();
+    story.world.advance(1);
+    for number in 1..=3 {
+        story.world.acknowledges(number, "ana");
+    }
+    story.world.advance(18);
+    for (since, pages, minutes) in [(at(BEFORE), 1, 20), (since, 0, 19)] {
+        assert_eq!(
+            of_the_end(&story, BY_NAME, since),
+            [
+                format!("Disk 09:00, {pages} pages, {minutes} min"),
+                format!("Load 09:00, {pages} pages, {minutes} min"),
+                "Null 09:05, 0 pages, 15 min".to_owned()
+            ]
+        );
+    }
+}
+
+#[test]
+fn somebody_is_waited_for_also_where_only_people_have_called() {
+    let mut story = Story::new(BY_NAME);
+    let now = story.world.simulation.now();
+    let wanted = of_disk(now, Duration::from_secs(600));
+    story.world.simulation.silence(wanted).expect("it is taken");
+    story.fires(&[("alertname", "Disk")]);
+    story.world.advance(1);
+    story.world.acknowledges(1, "ana");
+    story.world.advance(14);
+    story.world.asks(1, Ask::Escalate, "ana");
+    story.world.advance(20);
+    assert_eq!(
+        of_the_end(&story, BY_NAME, at(BEFORE)),
+        ["Disk 09:00, 3 pages, 35 min"]
+    );
+}
+
+#[test]
+fn what_has_waited_for_longer_than_its_starts_count_waits_under_the_key_of_what_it_said_then() {
+    let rules = COUNTING.replace("labels.alertname", "annotations.summary");
+    let rules = rules.replace("count = 3", "count = 2");
+    let mut story = Story::new(&rules);
+    let mut worded = |name: &str, summary: &str| {
+        let mut report = signal(&[("alertname", name)], Signal::Firing);
+        for sighting in &mut report.sightings {
+            sighting.annotations = [("summary", summary)].into_iter().collect();
+        }
+        story.world.report(report);
+        story.world.advance(1);
+    };
+    worded("Disk", "full");
+    worded("Load", "high");
+    // Each says the same meanwhile, and they began together; but they wait under keys of their own.
+    for name in ["Disk", "Load"] {
+        worded(name, "odd");
+    }
+    story.world.advance(40);
+    let since = story.world.simulation.now();
+    let mut worded = |name: &str, summary: &str| {
+        let mut report = signal(&[("alertname", name)], Signal::Firing);
+        for sighting in &mut report.sightings {
+            sighting.annotations = [("summary", summary)].into_iter().collect();
+        }
+        story.world.report(report);
+        story.world.advance(1);
+    };
+    worded("Null", "full");
+    worded("Slow", "full");
+    story.world.advance(2);
+    assert_eq!(
+        of_the_end(&story, &rules, since),
+        ["full 09:45, 1 pages, 3 min"]
+    );
+    let brief = &story.seen(&story.asked(&rules, since)).1.now[0];
+    assert_eq!(brief.severity, Severity::Sev2);
+}
+
+#[test]
+fn a_start_from_before_its_incident_closed_does_not_count_in_a_span_that_began_since() {
+    let rules = COUNTING.replace("count = 3", "count = 2");
+    let rules = format!(
+        "{rules}resolve_after = \"0s\"\nreopen_within = \"0s\"\nverification = {{ check = \"* * * * *\", for = \"3m\" }}\n"
+    );
+    let mut story = Story::with(&rules, nobody_closes());
+    let alerts = ["1", "2", "3"].map(|n| [("alertname", "Disk"), ("n", n)]);
+    alerts[..2].iter().for_each(|alert| story.fires(alert));
+    alerts[..2].iter().for_each(|alert| story.resolves(alert));
+    // It closes at 09:03.
+    story.world.advance(1);
+    story.fires(&alerts[2]);
+    story.world.advance(4);
+    let since = story.world.simulation.now();
+    story.world.advance(1);
+    story.fires(&alerts[0]);
+    story.world.advance(5);
+    let none: [&str; 0] = [];
+    assert_eq!(of_the_end(&story, &rules, since), none);
 }
 
 // ---- the real executable ----

@@ -749,6 +749,7 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             incident: Some(12),
             reworded: None,
             was: None,
+            waited: None,
         };
         same(text, &transition);
     });
@@ -772,6 +773,7 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
                 attributes: BTreeMap::from([("severity".to_owned(), turn(None, Some("critical")))]),
             })),
             was: None,
+            waited: None,
         };
         same(text, &transition);
     });
@@ -786,6 +788,22 @@ fn the_records_beside_the_events_are_stored_as_they_were() {
             incident: None,
             reworded: None,
             was: Some(Was::Held),
+            waited: None,
+        };
+        same(text, &transition);
+    });
+    check("transition_waited", &|text| {
+        let transition = Transition {
+            fingerprint: DOWN,
+            change: Change::Changed,
+            status: Status::Firing,
+            source: "ge".to_owned(),
+            outcome: None,
+            starts_at: Some(nine()),
+            incident: Some(12),
+            reworded: None,
+            was: None,
+            waited: Some("orders/NullRate".to_owned()),
         };
         same(text, &transition);
     });

@@ -3,13 +3,12 @@
 use crate::domain::alert::{Alert, Fingerprint};
 use crate::domain::incident::{Entry, Event};
 use crate::domain::time::Timestamp;
-use crate::simulate::backtest::lives::{Act, Live, is_act};
+use crate::simulate::backtest::lives::{Act, Live, Of, is_act};
 use crate::simulate::backtest::sums::{Brief, Span, brief};
 use crate::store::history::{self, Page, Place, Standing};
 use crate::store::records::{Change, Transition};
 use crate::store::{Error, Store};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{IntoIter, Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
@@ -32,8 +31,7 @@ pub(super) struct Happened {
     pub(super) number: u64,
     pub(super) opened_at: Timestamp,
     pub(super) brief: Option<Brief>,
-    /// None of one that no alert opened.
-    pub(super) live: Option<Live>,
+    pub(super) live: Live,
     /// What was done with it in the span, with the place of each in its log.
     pub(super) acts: Vec<(Timestamp, u64, Act)>,
     /// What its log had before the span began, where it began before that.
@@ -120,7 +118,7 @@ pub(super) fn lasting<'s>(
     })
 }
 
-/// Incidents by their numbers, but for those that opened after the span.
+/// Incidents by their numbers, but for those that opened after the span, and for those that no alert opened.
 pub(super) fn incidents<'s>(
     scope: &'s Scope<'s, '_>,
     history: &'s Store,
@@ -149,9 +147,12 @@ fn happened(history: &Store, span: Span, number: u64) -> Result<Option<Happened>
         return Ok(None);
     };
     let opened_at = first.at;
-    let dedup_key: Option<Arc<str>> = match &first.event {
-        Event::Opened(opened) => opened.dedup_key.as_deref().map(Arc::from),
+    let of = match &first.event {
+        Event::Opened(opened) => Of::by(opened),
         _other => None,
+    };
+    let Some(of) = of else {
+        return Ok(None);
     };
     let in_span = entries.iter().filter(|entry| entry.at >= span.since);
     let acts = in_span.filter(|entry| is_act(entry)).map(|entry| {
@@ -163,7 +164,7 @@ fn happened(history: &Store, span: Span, number: u64) -> Result<Option<Happened>
         opened_at,
         brief: brief(&entries, span),
         acts: acts.collect(),
-        live: dedup_key.map(|key| Live::of(&entries, key)),
+        live: Live::of(&entries, of),
         before: {
             entries.retain(|entry| entry.at < span.since);
             entries

@@ -1,7 +1,7 @@
 //! The incidents that happened: when somebody was waited for, and what people did with them.
 
 use crate::domain::alert::Fingerprint;
-use crate::domain::incident::event::WATCHKEEPER;
+use crate::domain::incident::event::{Opened as Opening, WATCHKEEPER};
 use crate::domain::incident::{Entry, Event, Incident};
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::ahead::{self, Ahead, Happened};
@@ -10,14 +10,32 @@ use crate::store::{Error, Store, history};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::Scope;
+use std::time::Duration;
 
 /// Alerts by which an incident is known again under another key.
 const JOINED_MAX: usize = 16;
 
+/// Which alerts come to an incident: those of a key, or those of a team while it has a storm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Of {
+    Key(Arc<str>),
+    Storm(Option<Arc<str>>),
+}
+
+impl Of {
+    /// None of an incident to which no alert comes.
+    pub(super) fn by(opened: &Opening) -> Option<Self> {
+        let key = opened.dedup_key.as_deref().map(Arc::from).map(Self::Key);
+        let team = || opened.team.as_deref().map(Arc::from);
+        key.or_else(|| opened.storm.map(|_cap| Self::Storm(team())))
+    }
+}
+
 /// An incident that happened.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) dedup_key: Arc<str>,
+    pub(super) of: Of,
+    pub(super) opened_at: Timestamp,
     /// Its first alerts.
     pub(super) joined: Vec<Fingerprint>,
     pub(super) closed_at: Option<Timestamp>,
@@ -28,9 +46,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn of(entries: &[Entry], dedup_key: Arc<str>) -> Self {
+    pub(super) fn of(entries: &[Entry], of: Of) -> Self {
         let mut live = Self {
-            dedup_key,
+            of,
+            opened_at: entries.first().map_or(Timestamp::EPOCH, |first| first.at),
             joined: Vec::new(),
             closed_at: None,
             last_act_at: entries
@@ -41,6 +60,8 @@ impl Live {
             waits: Vec::new(),
         };
         let mut incident: Option<Incident> = None;
+        // People call somebody also where paging has not started.
+        let mut has_called = false;
         for entry in entries {
             match &mut incident {
                 None => incident = Incident::replay([entry]),
@@ -51,12 +72,13 @@ impl Live {
             {
                 live.joined.push(*fingerprint);
             }
+            has_called |= calls(&entry.event);
             let waits = incident.as_ref().is_some_and(|incident| {
                 incident.is_open()
                     && incident.acknowledged.is_none()
                     && !incident.is_clear()
                     && incident.urgency.pages()
-                    && incident.paging.start > 0
+                    && has_called
             });
             if live.waits.last().map(|(_, waits)| *waits) != Some(waits) {
                 live.waits.push((entry.at, waits));
@@ -112,29 +134,33 @@ pub(super) struct Lives {
     next: Option<Happened>,
     acts: BTreeMap<(Timestamp, u64, u64), Act>,
     pub(super) by_number: BTreeMap<u64, Live>,
-    pub(super) by_key: BTreeMap<Arc<str>, u64>,
+    /// The last one.
+    pub(super) by_of: BTreeMap<Of, u64>,
     pub(super) last_number: u64,
+    /// When the span begins.
+    since: Timestamp,
 }
 
 impl Lives {
-    /// Those of which something happened in the span, or that were open in it.
+    /// Those that were open in the span or of which something happened in it, or `shortly` before it.
     pub(super) fn of<'s>(
         scope: &'s Scope<'s, '_>,
         history: &'s Store,
         span: Span,
+        shortly: Duration,
     ) -> Result<Self, Error> {
+        let from_then = span.since.minus(shortly);
         let (mut numbers, mut last_number) = (Vec::new(), 0);
         let mut from = Some(0);
         while let Some(first) = from {
             let (heads, next) = history.read(|reader| history::heads(reader, first))?;
             for (number, head) in heads {
                 last_number = number.max(last_number);
-                let is_in_span = head.dedup_key.is_some()
-                    && (head.open
-                        || history
-                            .read(|reader| history::last_written(reader, number))?
-                            .is_some_and(|last| last >= span.since));
-                if is_in_span {
+                let is_wanted = head.open
+                    || history
+                        .read(|reader| history::last_written(reader, number))?
+                        .is_some_and(|last| last >= from_then);
+                if is_wanted {
                     numbers.push(number);
                 }
             }
@@ -146,7 +172,8 @@ impl Lives {
             ahead,
             acts: BTreeMap::new(),
             by_number: BTreeMap::new(),
-            by_key: BTreeMap::new(),
+            by_of: BTreeMap::new(),
+            since: span.since,
             last_number,
         })
     }
@@ -160,16 +187,15 @@ impl Lives {
         let Some(happened) = std::mem::replace(&mut self.next, self.ahead.next()?) else {
             return Ok(None);
         };
-        let number = happened.number;
-        if let Some(live) = happened.live {
-            let acts = happened.acts.into_iter();
-            self.acts
-                .extend(acts.map(|(at, seq, act)| ((at, number, seq), act)));
-            self.by_key.insert(Arc::clone(&live.dedup_key), number);
-            self.by_number.insert(number, live);
-        }
+        let (number, live) = (happened.number, happened.live);
+        let acts = happened.acts.into_iter();
+        self.acts
+            .extend(acts.map(|(at, seq, act)| ((at, number, seq), act)));
+        let is_of_span = was_open_since(live.closed_at, self.since);
+        self.by_of.insert(live.of.clone(), number);
+        self.by_number.insert(number, live);
         Ok(Some(Opened {
-            brief: happened.brief,
+            brief: happened.brief.filter(|_| is_of_span),
             before: happened.before,
         }))
     }
@@ -196,6 +222,20 @@ impl Lives {
         }
         Some((number, acts))
     }
+}
+
+/// Whether somebody is called from then on.
+fn calls(event: &Event) -> bool {
+    match event {
+        Event::PagingStarted { .. } | Event::StepRan { .. } | Event::Exhausted { .. } => true,
+        Event::TookOver { over, .. } => over.stood_at.is_some(),
+        _other => false,
+    }
+}
+
+/// Whether an incident was open at an instant or after it. One that was not is nothing of a span that began then.
+pub(super) fn was_open_since(closed_at: Option<Timestamp>, since: Timestamp) -> bool {
+    closed_at.is_none_or(|closed| closed >= since)
 }
 
 /// What no rule decides: that people did something, and that an incident was closed.

@@ -96,6 +96,8 @@ pub(super) struct Lasted {
     pub(super) stale: bool,
     /// When it began, as far as that is known.
     pub(super) starts_at: Option<Timestamp>,
+    /// No rule had opened it, and it was judged again then before anything else became of it.
+    pub(super) judged_again_at: Option<Timestamp>,
 }
 
 /// A first look through the transitions of the span.
@@ -103,6 +105,10 @@ pub(super) struct Lasted {
 pub(super) struct Survey {
     pub(super) alerts: Alerts,
     pub(super) lasted: BTreeMap<Fingerprint, Lasted>,
+    /// Of those, under which key they waited, as far as that is known.
+    pub(super) waited: BTreeMap<Fingerprint, String>,
+    /// When an alert that no rule had opened was last judged again.
+    pub(super) judged_again: BTreeMap<Fingerprint, Timestamp>,
     /// Of alerts that changed their words in the span, what they said before the first time.
     before: BTreeMap<Fingerprint, Before>,
     pub(super) n_transitions: u64,
@@ -154,7 +160,7 @@ impl Survey {
         thread::scope(|scope| {
             let mut ahead = ahead::transitions(scope, history, span, false)?;
             while let Some(Told { some, .. }) = ahead.next()? {
-                for (_, transition) in &some {
+                for (at, transition) in &some {
                     if let Some(number) = transition.incident
                         && !keys.contains_key(&number)
                     {
@@ -163,7 +169,7 @@ impl Survey {
                         keys.insert(number, key.map(|key| names.number(&key)));
                     }
                     let key = transition.incident.and_then(|number| *keys.get(&number)?);
-                    survey.add(transition, key);
+                    survey.add(*at, transition, key);
                 }
                 if survey.alerts.len() > ALERTS_MAX {
                     return Err(Ended::TooManyAlerts);
@@ -182,13 +188,16 @@ impl Survey {
                     held: standing.held_by.is_some(),
                     stale: standing.status == Status::Stale,
                     starts_at: None,
+                    judged_again_at: None,
                 };
                 self.lasted.insert(fingerprint, lasted);
+                let waited = standing.pending_key.map(|key| (fingerprint, key));
+                self.waited.extend(waited);
             }
         }
     }
 
-    fn add(&mut self, transition: &Transition, key: Option<u32>) {
+    fn add(&mut self, at: Timestamp, transition: &Transition, key: Option<u32>) {
         self.n_transitions += 1;
         if transition.change == Change::Fired {
             let joins = transition.incident.is_some() || transition.status == Status::Pending;
@@ -198,7 +207,12 @@ impl Survey {
         let fingerprint = transition.fingerprint;
         if !self.alerts.contains(fingerprint) {
             self.lasted
-                .extend(lasted(transition).map(|lasted| (fingerprint, lasted)));
+                .extend(lasted(at, transition).map(|lasted| (fingerprint, lasted)));
+            let waited = transition.waited.clone().map(|key| (fingerprint, key));
+            self.waited.extend(waited);
+        }
+        if transition.was == Some(Was::Unopened) {
+            self.judged_again.insert(fingerprint, at);
         }
         let known = self.alerts.entry(fingerprint, || Known {
             first_of: transition.incident,
@@ -215,7 +229,7 @@ impl Survey {
 
 /// How an alert stood of which this is the first that is known, where it fired before and belonged to no incident. One that comes to an
 /// incident without saying anything waited, or was held by a cause.
-fn lasted(first: &Transition) -> Option<Lasted> {
+fn lasted(at: Timestamp, first: &Transition) -> Option<Lasted> {
     let did_last = match (first.was, first.change) {
         (Some(_), _) => true,
         (None, Change::Fired) => false,
@@ -226,6 +240,9 @@ fn lasted(first: &Transition) -> Option<Lasted> {
         held: first.was == Some(Was::Held),
         stale: first.status == Status::Stale && first.change != Change::Stale,
         starts_at: first.starts_at.filter(|_| first.change != Change::Fired),
+        // Where it says something else, that may be why.
+        judged_again_at: (first.was == Some(Was::Unopened) && first.reworded.is_none())
+            .then_some(at),
     })
 }
 

@@ -4,18 +4,20 @@
 mod carried;
 mod lasting;
 mod people;
+mod storms;
 
 use crate::domain::alert::{Alert, Fingerprint, Routed, Status};
-use crate::domain::incident::{Entry, Incident};
+use crate::domain::incident::{Entry, Event, Incident};
 use crate::domain::rule::RuleSet;
 use crate::domain::severity::Profile;
 use crate::domain::silence::Silence;
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::ahead::{self, Told};
-use crate::simulate::backtest::lives::Lives;
+use crate::simulate::backtest::lives::{Lives, Of, was_open_since};
 use crate::simulate::backtest::past::{Survey, Words};
 use crate::simulate::backtest::replay::carried::Members;
 use crate::simulate::backtest::replay::people::Assumed;
+use crate::simulate::backtest::replay::storms::Teams;
 use crate::simulate::backtest::sums::{Brief, Dictionary, Draft, Fired, Side, Span};
 use crate::simulate::backtest::{Ended, Step};
 use crate::store::history;
@@ -79,6 +81,8 @@ pub(super) struct Replay<'p> {
     silences: VecDeque<Silence>,
     /// The incident here that stands for one that happened.
     pairs: BTreeMap<u64, u64>,
+    /// The last storm of each team here.
+    storms: BTreeMap<Of, u64>,
     /// Until when people do something with one here.
     done_until: BTreeMap<u64, Timestamp>,
     pages: BTreeSet<(Timestamp, u64)>,
@@ -121,7 +125,8 @@ impl<'p> Replay<'p> {
     ) -> Result<Side, Ended> {
         let span = past.span;
         past.survey.alerts.rewind();
-        let lives = Lives::of(scope, history, span)?;
+        let shortly = shortly_before(&in_force, past.live);
+        let lives = Lives::of(scope, history, span, shortly)?;
         let silences = history.read(|reader| history::silences(reader, span.since))?;
         let mut silences: Vec<Silence> = silences
             .into_iter()
@@ -138,6 +143,7 @@ impl<'p> Replay<'p> {
             lives,
             silences: silences.into(),
             pairs: BTreeMap::new(),
+            storms: BTreeMap::new(),
             done_until: BTreeMap::new(),
             pages: BTreeSet::new(),
             assumed: BTreeSet::new(),
@@ -170,14 +176,16 @@ impl<'p> Replay<'p> {
         self.transact(move |tx, its, _now| replay::begin(tx, last, &overrides, its))?;
         // Nothing is looked at before all is there: neither what is muted without what mutes it, nor that without what it is to mute.
         self.silences_begin(span.since.shifted(-1))?;
-        let mut members = Members::new();
+        let (mut members, mut teams) = (Members::new(), Teams::new());
         while let Some(opened) = self.lives.opened_before(span.since)? {
             self.tell_happened(opened.brief);
             if let Some(incident) = Incident::replay(&opened.before) {
+                storms::note(&mut teams, &incident, &opened.before);
                 self.carry(incident, opened.before, &mut members)?;
             }
             self.sign()?;
         }
+        self.carry_storms(teams)?;
         let seeded = self.carry_alerts(&members)?;
         self.carry_lasting(seeded)
     }
@@ -185,7 +193,7 @@ impl<'p> Replay<'p> {
     /// Incidents that are not gone yet are told of as they are.
     fn end(mut self) -> Result<Side, Ended> {
         for number in self.store.incidents() {
-            self.tell_would(number);
+            self.tell_would(number)?;
         }
         self.side.of = self.past.survey.alerts.sorted(|known| known.came_to);
         Ok(self.side)
@@ -389,17 +397,24 @@ impl<'p> Replay<'p> {
         Ok(())
     }
 
-    /// Other intervals may have begun: what no rule opened is heard again by its sender, and judged anew.
+    /// Other intervals may have begun: what no rule opened is heard again by its sender, and judged anew. Where the live rules have the
+    /// same boundary, it is known when that was: it is told then.
     fn judge_again(&mut self) -> Result<(), Ended> {
         let standing = self.in_force.rules.standing(self.at);
         if standing == self.standing {
             return Ok(());
         }
         self.standing = standing;
+        let (live, before) = (self.past.live, self.at.shifted(-MINUTE_MS));
+        let is_boundary = live.standing(self.at) != live.standing(before);
         let unopened: Vec<Fingerprint> = self.unopened.iter().copied().collect();
         for some in unopened.chunks(TOGETHER_MAX) {
             let mut told = Vec::new();
             for fingerprint in some {
+                let told_at = self.past.survey.judged_again.get(fingerprint);
+                if is_boundary && told_at.is_some_and(|at| *at >= self.at) {
+                    continue;
+                }
                 if self.is_heard_after(*fingerprint)?
                     && let Some(alert) = self.store.read(|reader| reader.alert(*fingerprint))?
                 {
@@ -443,6 +458,12 @@ impl<'p> Replay<'p> {
     /// Reads on in the log of an incident.
     fn draft(&mut self, number: u64, entries: &[Entry]) {
         let span = self.past.span;
+        if let Some(Event::Opened(opened)) = entries.first().map(|first| &first.event)
+            && opened.storm.is_some()
+            && let Some(of) = Of::by(opened)
+        {
+            self.storms.insert(of, number);
+        }
         let mut entries = entries.iter();
         if let btree_map::Entry::Vacant(new) = self.drafts.entry(number)
             && let Some(draft) = entries.next().and_then(|first| Draft::begin(first, span))
@@ -483,12 +504,17 @@ impl<'p> Replay<'p> {
         }
     }
 
-    fn tell_would(&mut self, number: u64) {
-        if let Some(draft) = self.drafts.remove(&number) {
+    fn tell_would(&mut self, number: u64) -> Result<(), Ended> {
+        let incident = self.store.read(|reader| reader.incident(number))?;
+        let closed_at = incident.and_then(|incident| incident.closed_at);
+        if let Some(draft) = self.drafts.remove(&number)
+            && was_open_since(closed_at, self.past.span.since)
+        {
             let brief = draft.end(self.past.span);
             self.side.add(&brief, self.past.dictionary);
             (self.would)(&brief);
         }
+        Ok(())
     }
 
     /// One that closed so long ago that it cannot reopen is told of, and is gone.
@@ -511,7 +537,7 @@ impl<'p> Replay<'p> {
         }
         if is_gone {
             self.done_until.remove(&number);
-            self.tell_would(number);
+            self.tell_would(number)?;
             self.store.forget(number);
         }
         Ok(())
@@ -521,6 +547,13 @@ impl<'p> Replay<'p> {
         self.n_unsigned = 0;
         (self.past.goes_on)(Step::Replayed(self.n_done))
     }
+}
+
+/// How long before the span what happened counts in it: for the keys that waited, and for the storms of teams.
+fn shortly_before(tried: &InForce, live: &RuleSet) -> Duration {
+    let waits = live.longest_wait().max(tried.rules.longest_wait());
+    let storm = tried.book.storm.map(|cap| cap.within());
+    waits.max(storm.unwrap_or_default())
 }
 
 /// As reports are taken: what may inhibit comes before what it may inhibit.

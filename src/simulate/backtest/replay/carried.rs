@@ -48,10 +48,7 @@ impl Replay<'_> {
             }
         }
         self.pair(incident.number(), incident.number());
-        self.transact(move |tx, _its, _now| {
-            replay::adopt(tx, incident, entries);
-            Ok(())
-        })
+        self.transact(move |tx, _its, _now| replay::adopt(tx, incident, entries))
     }
 
     /// Takes over the alerts of those. Returns which of them fire or are stale.
@@ -78,9 +75,10 @@ impl Replay<'_> {
                     continue;
                 }
                 let alert = self.words.then(self.past.survey, fingerprint, alert);
-                let rule = match alert.incident == Some(carried.number) {
-                    true => alert.rule.clone(),
-                    false => carried.rule.as_deref().map(str::to_owned),
+                // One that has left a storm since keeps the rule by which it came to that.
+                let rule = match (alert.incident == Some(carried.number), &carried.rule) {
+                    (true, _) | (false, None) => alert.rule.clone(),
+                    (false, Some(rule)) => Some(rule.as_ref().to_owned()),
                 };
                 let status = match carried.member {
                     Member::Firing => Status::Firing,

@@ -10,7 +10,7 @@ use crate::simulate::backtest::sums::{Names, Span};
 use crate::store::history::{self, Place};
 use crate::store::records::{Change, Transition};
 use crate::store::replay::{self, Waits};
-use crate::store::{Error, InForce, Tx};
+use crate::store::{Error, InForce, Reader, Tx};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An alert that waits.
@@ -49,12 +49,19 @@ struct Shortly {
 impl Replay<'_> {
     /// Takes over what lasted, besides what is `seeded`.
     pub(super) fn carry_lasting(&mut self, mut seeded: BTreeSet<Fingerprint>) -> Result<(), Ended> {
+        self.standing = self.in_force.rules.standing(self.at);
         let mut told = self.carry_waiting(&mut seeded)?;
         let lasted = self.past.survey.lasted.iter();
         let lasted = lasted.filter(|(fingerprint, _)| !seeded.contains(fingerprint));
         let lasted = lasted.map(|(fingerprint, lasted)| (*fingerprint, *lasted));
         let (held, unopened): (Vec<_>, Vec<_>) = lasted.partition(|(_, lasted)| lasted.held);
+        let (unheard, unopened): (Vec<_>, Vec<_>) = unopened
+            .into_iter()
+            .partition(|(_, lasted)| self.is_unheard(lasted));
         told.extend(unopened.into_iter().map(|(fingerprint, _)| fingerprint));
+        for some in unheard.chunks(TOGETHER_MAX) {
+            self.carry_unheard(some)?;
+        }
         // What was held may hold others, and is there before any of them is looked at.
         for some in held.chunks(TOGETHER_MAX) {
             self.carry_held(some)?;
@@ -84,6 +91,47 @@ impl Replay<'_> {
             (fingerprint, alert)
         });
         Ok(then.collect())
+    }
+
+    // ---- not heard of since an interval began ----
+
+    /// Whether its being judged again follows from an interval that had begun before the span: nothing was heard of it since.
+    fn is_unheard(&self, lasted: &Lasted) -> bool {
+        let live = self.past.live;
+        lasted
+            .judged_again_at
+            .is_some_and(|at| live.standing(at) == live.standing(self.past.span.since))
+    }
+
+    /// They are judged when they are heard of.
+    fn carry_unheard(&mut self, some: &[(Fingerprint, Lasted)]) -> Result<(), Ended> {
+        let all: Vec<Fingerprint> = some.iter().map(|(fingerprint, _)| *fingerprint).collect();
+        let (mut alerts, at) = (self.as_it_began(&all)?, self.at);
+        for (_, alert) in &mut alerts {
+            *alert = Alert {
+                status: Status::Firing,
+                ends_at: None,
+                changed_at: at,
+                incident: None,
+                routed: Routed::Unrouted,
+                pending_key: None,
+                watch: None,
+                // By rules as they stood at some time before.
+                judged_by: Some(String::new()),
+                held_by: None,
+                ..alert.clone()
+            };
+        }
+        let stands = self.transact(move |tx, its, now| {
+            let mut stands: Vec<Stands> = Vec::with_capacity(alerts.len());
+            for (fingerprint, alert) in alerts {
+                replay::put_alert(tx, fingerprint, &alert, its, now)?;
+                stands.push(stands_of(tx, fingerprint, false)?);
+            }
+            Ok(stands)
+        })?;
+        stands.iter().for_each(|stands| self.note(stands));
+        Ok(())
     }
 
     // ---- held by causes ----
@@ -170,7 +218,70 @@ impl Replay<'_> {
             place = next;
         }
         waiting.retain(|fingerprint, _| !seeded.contains(fingerprint));
+        self.wait_on(&mut waiting, seeded, before.since)?;
         self.put_waiting(waiting, seeded)
+    }
+
+    /// Adds what has waited for longer than that, under the key that is known of it.
+    fn wait_on(
+        &mut self,
+        waiting: &mut BTreeMap<Fingerprint, Waiting>,
+        seeded: &BTreeSet<Fingerprint>,
+        since: Timestamp,
+    ) -> Result<(), Ended> {
+        let waited = self.past.survey.waited.iter();
+        let waited: Vec<(Fingerprint, String)> = waited
+            .filter(|(of, _)| !waiting.contains_key(of) && !seeded.contains(of))
+            .map(|(of, key)| (*of, key.clone()))
+            .collect();
+        for some in waited.chunks(TOGETHER_MAX) {
+            let keys: BTreeMap<Fingerprint, String> = some.iter().cloned().collect();
+            let all: Vec<Fingerprint> = keys.keys().copied().collect();
+            let alerts = self.as_it_began(&all)?;
+            let live = self.past.live;
+            let found = self.transact(move |tx, its, _now| {
+                let mut found: Vec<(Fingerprint, Waiting)> = Vec::new();
+                for (fingerprint, then) in alerts {
+                    let Some(key) = keys.get(&fingerprint).cloned() else {
+                        continue;
+                    };
+                    let waits = replay::waits_on(tx, &then, fingerprint, key, live, its, since)?;
+                    if waits.is_some() {
+                        let waiting = Waiting {
+                            since,
+                            starts_at: then.starts_at,
+                            outcome: then.outcome,
+                            incident: None,
+                            waits,
+                        };
+                        found.push((fingerprint, waiting));
+                    }
+                }
+                Ok(found)
+            })?;
+            for (fingerprint, mut of) in found {
+                of.incident = self.waits_in(fingerprint)?;
+                waiting.insert(fingerprint, of);
+            }
+        }
+        Ok(())
+    }
+
+    /// The incident that an alert that waits belongs to all the same, where that is there.
+    fn waits_in(&self, fingerprint: Fingerprint) -> Result<Option<u64>, Error> {
+        let first = match self.past.survey.alerts.get(fingerprint) {
+            Some(known) => known.first_of,
+            None => {
+                let read = |reader: &Reader<'_>| reader.alert(fingerprint);
+                self.past
+                    .history
+                    .read(read)?
+                    .and_then(|alert| alert.incident)
+            }
+        };
+        let Some(number) = first else { return Ok(None) };
+        let head = self.store.read(|reader| reader.head(number))?;
+        Ok(head.map(|_there| number))
     }
 
     fn turns(

@@ -5,7 +5,7 @@ use crate::domain::incident::{Event, Incident};
 use crate::domain::severity::Profile;
 use crate::domain::time::Timestamp;
 use crate::simulate::backtest::Ended;
-use crate::simulate::backtest::lives::{Act, Live};
+use crate::simulate::backtest::lives::{Act, Live, Of};
 use crate::simulate::backtest::replay::Replay;
 use crate::store::replay;
 use crate::store::{Error, InForce};
@@ -59,7 +59,7 @@ impl Replay<'_> {
         }
     }
 
-    /// The incident that stands for one that happened: the same, that of its key, or one with its alerts.
+    /// The incident that stands for one that happened: the same, that of its key, the storm of its team, or one with its alerts.
     fn counterpart(&self, live: u64) -> Result<Option<u64>, Error> {
         let Some(of) = self.lives.by_number.get(&live) else {
             return Ok(None);
@@ -73,10 +73,28 @@ impl Replay<'_> {
             if reader.head(live)?.is_some() {
                 return Ok(Some(live));
             }
-            if let Some(holder) = reader.holder(&of.dedup_key)? {
-                return Ok(Some(holder.incident));
+            match &of.of {
+                Of::Key(key) => {
+                    if let Some(holder) = reader.holder(key)? {
+                        return Ok(Some(holder.incident));
+                    }
+                }
+                Of::Storm(_team) => {
+                    if let Some(storm) = self.storms.get(&of.of)
+                        && let Some(incident) = reader.incident(*storm)?
+                        && !had_ended(&incident, of.opened_at)
+                    {
+                        return Ok(Some(*storm));
+                    }
+                }
             }
             for fingerprint in &of.joined {
+                // What left a storm is of an incident of its own, with which people did something of its own.
+                let known = self.past.survey.alerts.get(*fingerprint);
+                let has_left = known.is_some_and(|known| known.live != Some(live));
+                if has_left && matches!(of.of, Of::Storm(_)) {
+                    continue;
+                }
                 let alert = reader.alert(*fingerprint)?;
                 if let Some(number) = alert.and_then(|alert| alert.incident)
                     && reader.head(number)?.is_some_and(|head| head.open)
@@ -96,8 +114,8 @@ impl Replay<'_> {
         is_so: impl Fn(&Live) -> Option<Option<Timestamp>>,
     ) -> Option<Option<Timestamp>> {
         let own = std::iter::once(incident.number());
-        let by_key = incident.opened.dedup_key.as_deref();
-        let by_key = by_key.and_then(|key| self.lives.by_key.get(key).copied());
+        let by_key = Of::by(&incident.opened);
+        let by_key = by_key.and_then(|of| self.lives.by_of.get(&of).copied());
         let members = incident.members.after(None, KNOWN_BY_MAX);
         let by_alert = members.filter_map(|(of, _)| self.past.survey.alerts.get(of)?.live);
         own.chain(by_key)
@@ -152,6 +170,12 @@ impl Replay<'_> {
         self.transact(move |tx, _its, now| replay::happens(tx, number, event, ASSUMED, now))?;
         Ok(true)
     }
+}
+
+/// A storm was over before an instant.
+fn had_ended(storm: &Incident, at: Timestamp) -> bool {
+    let over_at = storm.storm().and_then(|storm| storm.over_at);
+    over_at.is_some_and(|over| over < at)
 }
 
 fn window_of(incident: &Incident, in_force: &InForce) -> Duration {
