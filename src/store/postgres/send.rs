@@ -42,6 +42,7 @@ pub(super) struct Link {
     pub(super) since: Statement,
     pub(super) last: Statement,
     pub(super) listed: Statement,
+    commit: Statement,
     list: Statement,
     together: Statement,
     tell: Option<Statement>,
@@ -140,6 +141,7 @@ pub(super) async fn prepare(client: ClientWrapper) -> Result<Link, tokio_postgre
         listed: client
             .prepare("SELECT id FROM wk_group WHERE sequence = $1")
             .await?,
+        commit: client.prepare("COMMIT").await?,
         list: client
             .prepare(
                 "INSERT INTO wk_group (sequence, id, replica, told) VALUES ($1, $2, $3, $4)",
@@ -187,9 +189,9 @@ pub(super) async fn send(
         write(link, attempt, rows, replica),
         tell(link, attempt, replica),
         // One that waits for its standby is not given up: the time that a statement may take ends before it.
-        link.client.batch_execute("COMMIT"),
+        link.client.execute(&link.commit, &[]),
     );
-    (ahead.and(written).and(told), committed)
+    (ahead.and(written).and(told), committed.map(drop))
 }
 
 async fn write(link: &Link, attempt: &Attempt<'_>, rows: &Rows, replica: i64) -> Outcome {

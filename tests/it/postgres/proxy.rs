@@ -13,14 +13,19 @@ use tempfile::TempDir;
 
 const SOCKET: &str = ".s.PGSQL.5432";
 
-/// How the writer ends its turn.
-const COMMIT: &[u8] = b"COMMIT\0";
+/// How the writer names to the server what ends its turn: behind the name, where the statement is prepared.
+const COMMIT: &[u8] = b"\0COMMIT\0";
 
 /// What the server answers to that.
 const COMMITTED: &[u8] = b"COMMIT\0";
 
-/// The whole message of each, and of what undoes the turn instead.
-const COMMIT_MESSAGE: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// The kind of a `Bind` and its length, before the portal and the name of the statement.
+const BIND_BYTES: usize = 5;
+
+/// Bytes in which a statement is named as it is prepared.
+const NAMED_BYTES: usize = 64;
+
+/// The whole message of what undoes the turn instead, and how the server says either.
 const ROLLBACK_MESSAGE: &[u8] = b"Q\0\0\0\x0dROLLBACK\0";
 const COMMITTED_MESSAGE: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
 const ROLLED_BACK_MESSAGE: &[u8] = b"C\0\0\0\x0dROLLBACK\0";
@@ -174,11 +179,19 @@ impl Shared {
     fn forward(&self, client: &UnixStream, server: &UnixStream, is_mute: &AtomicBool) {
         let mut bytes = [0; 64 << 10];
         let mut last: Vec<u8> = Vec::new();
+        let mut named: Vec<u8> = Vec::new();
         while let Some(read) = read(client, &mut bytes) {
             last.extend_from_slice(read);
-            let commits = last.windows(COMMIT.len()).any(|some| some == COMMIT);
-            let kept = last.len().saturating_sub(COMMIT.len() - 1);
-            last.drain(..kept);
+            if let Some(name) = named_commit(&last) {
+                named = [b"\0", name, b"\0"].concat();
+                last.clear();
+            }
+            let commits = !named.is_empty() && find(&last, &named).is_some();
+            let kept = named.len().max(NAMED_BYTES).saturating_sub(1);
+            last.drain(..last.len().saturating_sub(kept));
+            if commits {
+                last.clear();
+            }
             let cuts = match commits {
                 true => self.cuts.swap(NEVER, Ordering::SeqCst),
                 false => NEVER,
@@ -194,7 +207,12 @@ impl Shared {
                 _ => {}
             }
             let undone = match cuts {
-                UNDOES => replaced(read, COMMIT_MESSAGE, ROLLBACK_MESSAGE),
+                UNDOES => {
+                    // A `Bind` to no portal: nothing comes behind it but that it is to be done.
+                    let at = find(read, &named).and_then(|at| at.checked_sub(BIND_BYTES));
+                    let before = &read[..at.expect("it comes in one piece")];
+                    Some([before, ROLLBACK_MESSAGE].concat())
+                }
                 _ => None,
             };
             let sent = { server }.write_all(undone.as_deref().unwrap_or(read));
@@ -210,9 +228,22 @@ impl Shared {
     }
 }
 
+/// The name under which what ends a turn is prepared, where it is there.
+fn named_commit(sent: &[u8]) -> Option<&[u8]> {
+    let before = &sent[..find(sent, COMMIT)?];
+    let from = before
+        .iter()
+        .rposition(|byte| !byte.is_ascii_alphanumeric())?;
+    Some(&before[from + 1..])
+}
+
+fn find(all: &[u8], wanted: &[u8]) -> Option<usize> {
+    all.windows(wanted.len()).rposition(|some| some == wanted)
+}
+
 /// With the last of one message replaced by another; none where it is not in it.
 fn replaced(read: &[u8], one: &[u8], by: &[u8]) -> Option<Vec<u8>> {
-    let at = read.windows(one.len()).rposition(|some| some == one)?;
+    let at = find(read, one)?;
     let (before, rest) = read.split_at(at);
     Some([before, by, &rest[one.len()..]].concat())
 }
