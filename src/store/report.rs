@@ -650,13 +650,12 @@ pub(crate) fn fires_as_then(
     in_force: &InForce,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let known = tx.read().alert(fingerprint)?;
-    let was_unsaid = known.is_some_and(|known| {
+    let was_unsaid = tx.read().with_alert(fingerprint, |known| {
         let came_at = known.changed_at;
         known.is_live() && (known.starts_at, then.starts_at) == (came_at, came_at)
-    });
+    })?;
     // Nor does one that waits begin anew with it.
-    let is_unsaid = was_unsaid || then.starts_at == now;
+    let is_unsaid = was_unsaid.unwrap_or(false) || then.starts_at == now;
     let sighting = Sighting {
         labels: then.labels.clone(),
         annotations: then.annotations.clone(),

@@ -184,7 +184,7 @@ impl<O: SerializeMap> SerializeStructVariant for Fields<'_, O> {
         name: &'static str,
         value: &T,
     ) -> Result<(), O::Error> {
-        self.0.serialize_entry(name, value)
+        SerializeStruct::serialize_field(self, name, value)
     }
 
     fn end(self) -> Result<(), O::Error> {
